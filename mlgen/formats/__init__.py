@@ -1,0 +1,31 @@
+"""Reading and writing event files of any format, as streams of batches.
+
+    from mlgen.formats import create_events, open_events
+
+    with open_events("zjets.lhe.gz") as events, create_events("zjets.root", events.run_info) as output:
+        for batch in events:
+            output.write(batch)
+
+Formats and compressions are recognised from the first bytes; a plugin can add formats (`mlgen.hookspecs`).
+"""
+
+from mlgen.formats.catalogue import format_by_name, format_for_output, known_formats
+from mlgen.formats.contract import BATCH_SIZE, EventFormat, EventReader, EventWriter, ReadOptions, Skipped
+from mlgen.formats.reading import EventStream, open_events
+from mlgen.formats.writing import Output, create_events
+
+__all__ = [
+    "BATCH_SIZE",
+    "EventFormat",
+    "EventReader",
+    "EventStream",
+    "EventWriter",
+    "Output",
+    "ReadOptions",
+    "Skipped",
+    "create_events",
+    "format_by_name",
+    "format_for_output",
+    "known_formats",
+    "open_events",
+]

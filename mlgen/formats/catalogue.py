@@ -1,0 +1,61 @@
+"""Which event formats there are, and which one a file is in or shall be in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlgen.errors import OutputError, UserError, nearest
+from mlgen.formats.compression import bare_name, compression_for
+from mlgen.formats.contract import EventFormat
+from mlgen.plugins import plugin_manager
+
+
+def known_formats() -> tuple[EventFormat, ...]:
+    """All event formats of this environment, mlgen's own first."""
+    return tuple(registered.offer for registered in plugin_manager().event_formats)
+
+
+def format_by_name(name: str) -> EventFormat:
+    """Find a format by its short name.
+
+    Raises:
+        UserError: There is none.
+    """
+    formats = {event_format.name: event_format for event_format in known_formats()}
+    if name not in formats:
+        raise UserError(f"no event format is called '{name}'{nearest(name, formats)}\nThere is: {', '.join(formats)}")
+    return formats[name]
+
+
+def recognise(head: bytes) -> EventFormat | None:
+    """Find the format from a file's first uncompressed bytes."""
+    return next((event_format for event_format in known_formats() if event_format.recognises(head)), None)
+
+
+def format_for_output(path: Path, name: str | None = None) -> EventFormat:
+    """Choose the format of an output file, by name or from its suffix.
+
+    Raises:
+        OutputError: The suffix is not known, or the format cannot be compressed or piped.
+    """
+    event_format = format_by_name(name) if name else _by_suffix(path)
+    if not event_format.streams:
+        if str(path) == "-":
+            raise OutputError(f"{event_format.name} cannot be written to standard output; name a file")
+        if compression_for(path):
+            raise OutputError(f"{path}: {event_format.name} is compressed inside already; leave out '{path.suffix}'")
+    return event_format
+
+
+def _by_suffix(path: Path) -> EventFormat:
+    formats = known_formats()
+    name = bare_name(path).lower()
+    matching = [(s, f) for f in formats for s in f.suffixes if name.endswith(s)]
+    if matching:
+        return max(matching, key=lambda pair: len(pair[0]))[1]
+    known = ", ".join(suffix for event_format in formats for suffix in event_format.suffixes)
+    place = "standard output" if str(path) == "-" else f"'{path}'"
+    raise OutputError(
+        f"{place}: the format is not clear from the name; known suffixes are {known} "
+        "(text formats also with .gz, .bz2, .xz, .zst). Name the format with --format."
+    )

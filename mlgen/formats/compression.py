@@ -1,0 +1,132 @@
+"""Compressed streams: recognised from their first bytes when read, chosen by suffix when written."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from mlgen.errors import InputError
+
+#: First bytes of each compression.
+MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zst": b"\x28\xb5\x2f\xfd"}
+SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst"}
+
+_OPENERS: dict[str, Callable[[BinaryIO], object]] = {
+    "gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
+    "bz2": lambda raw: bz2.BZ2File(raw, "rb"),
+    "xz": lambda raw: lzma.LZMAFile(raw, "rb"),
+    "zst": lambda raw: zstd.ZstdFile(raw, "rb"),
+}
+# Level 4 of gzip takes half the time of the usual 6 for 4 % more bytes of LHE. No name and no time go into the
+# header, so that the same events are the same bytes.
+_COMPRESSORS: dict[str, Callable[[BinaryIO], object]] = {
+    "gz": lambda raw: gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=4, mtime=0),
+    "bz2": lambda raw: bz2.BZ2File(raw, "wb"),
+    "xz": lambda raw: lzma.LZMAFile(raw, "wb", preset=2),
+    "zst": lambda raw: zstd.ZstdFile(raw, "wb"),
+}
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstd.ZstdError)
+
+
+def compression_of(head: bytes) -> str | None:
+    """Name the compression that a file's first bytes show, None for none."""
+    return next((name for name, magic in MAGIC.items() if head.startswith(magic)), None)
+
+
+def compression_for(path: Path) -> str | None:
+    """Name the compression that a file's suffix asks for, None for none."""
+    return SUFFIXES.get(path.suffix.lower())
+
+
+def bare_name(path: Path) -> str:
+    """Return the file's name without the suffix of a compression."""
+    return path.name[: -len(path.suffix)] if compression_for(path) else path.name
+
+
+class DecompressedStream(io.RawIOBase):
+    """Bytes of a possibly compressed stream; damage becomes an `InputError` that names the file.
+
+    Args:
+        raw: The stream as it is on disk, readable from its start.
+        source: Name for messages.
+        head: Bytes that were already taken from `raw`, to be read again first.
+    """
+
+    def __init__(self, raw: BinaryIO, source: str, head: bytes = b"") -> None:
+        self._source = source
+        self._raw = raw
+        whole = cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw), 1 << 20)) if head else raw
+        self.compression = compression_of(head)
+        self._inner = cast(BinaryIO, _OPENERS[self.compression](whole)) if self.compression else whole
+        self._passed = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` with uncompressed bytes."""
+        try:
+            data = self._inner.read(len(buffer))
+        except _DAMAGED as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            # bz2 reports damage as a bare OSError.
+            if self.compression == "bz2" and error.errno is None:
+                raise self._damaged(error) from error
+            raise
+        buffer[: len(data)] = data
+        self._passed += len(data)
+        return len(data)
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(
+            self._source,
+            f"the {self.compression} data are truncated or damaged after {self._passed:,} uncompressed bytes ({error})",
+            advice="Copy the file again, or keep the events before the damage with --on-error skip.",
+        )
+
+    def close(self) -> None:
+        """Close the stream on disk as well."""
+        if not self.closed:
+            if self._inner is not self._raw:
+                self._inner.close()
+            self._raw.close()
+        super().close()
+
+
+class _Rejoined(io.RawIOBase):
+    """Bytes taken from a stream that cannot seek, followed by the rest of it."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        if self._head:
+            data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        else:
+            data = self._rest.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def compressed(raw: BinaryIO, compression: str | None) -> BinaryIO:
+    """Return a stream that compresses what is written into `raw`; closing it does not close `raw`."""
+    if compression is None:
+        return raw
+    return cast(BinaryIO, _COMPRESSORS[compression](raw))

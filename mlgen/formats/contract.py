@@ -1,0 +1,109 @@
+"""What an event format gives: how to recognise, read and write it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal, Self
+
+from mlgen.events import EventBatch
+from mlgen.run_info import RunInfo
+
+#: Events in a batch, where nobody says otherwise.
+BATCH_SIZE = 10_000
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(slots=True)
+class Skipped:
+    """Events that were left out because they could not be read, with the reason of the first few."""
+
+    count: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, reason: str, count: int = 1) -> None:
+        """Count events as left out; the first 20 reasons are kept."""
+        self.count += count
+        if len(self.reasons) < 20:
+            self.reasons.append(reason)
+
+    def extend(self, other: Skipped) -> None:
+        """Add what another reader left out."""
+        self.count += other.count
+        self.reasons.extend(other.reasons[: max(0, 20 - len(self.reasons))])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How to read: name of the source for messages, events in a batch, what to do with an event that is broken."""
+
+    source: str
+    batch_size: int = BATCH_SIZE
+    on_error: OnError = "stop"
+
+
+class EventReader(abc.ABC):
+    """An open event file. `run_info` is complete once the reader is made; iterating gives batches, once.
+
+    A reader raises `mlgen.errors.InputError`, with the event and the line, for what it cannot read; with
+    ``on_error="skip"`` it leaves out broken events, counts them in `skipped` and goes on.
+    """
+
+    run_info: RunInfo
+    skipped: Skipped
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[EventBatch]: ...
+
+    def close(self) -> None:  # noqa: B027 - a reader without anything to close is fine
+        """Release what the reader holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class EventWriter(abc.ABC):
+    """An event file that is being written."""
+
+    @abc.abstractmethod
+    def write(self, batch: EventBatch) -> None:
+        """Append a batch.
+
+        Raises:
+            mlgen.errors.OutputError: The format cannot hold the batch.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Write what ends the file. Not called when a run failed: the file is thrown away then."""
+
+
+class EventFormat(abc.ABC):
+    """One event format. Subclass it, and give an instance from the hook ``mlgen_event_formats``."""
+
+    #: Short name, as in ``--format lhe``.
+    name: str
+    #: What the format is, for people.
+    summary: str
+    #: File suffixes without compression, the usual one first, for instance ``(".lhe",)``.
+    suffixes: tuple[str, ...]
+    #: Whether the format goes through a stream, so that compression, ``-`` and pipes work.
+    streams: bool = True
+
+    @abc.abstractmethod
+    def recognises(self, head: bytes) -> bool:
+        """Tell from the first 4,096 (uncompressed) bytes of a file whether it is in this format."""
+
+    @abc.abstractmethod
+    def reader(self, stream: BinaryIO | Path, options: ReadOptions) -> EventReader:
+        """Open for reading: a stream of uncompressed bytes, or the path when the format does not stream."""
+
+    @abc.abstractmethod
+    def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
+        """Open for writing, like `reader`."""

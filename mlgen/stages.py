@@ -1,0 +1,287 @@
+"""The five contracts: what a plugin of each stage gives.
+
+Small abstract classes over NumPy arrays; what is inside (torch or not) is the plugin's own affair. `mlgen.testing`
+has one test class for each, which a plugin's own tests inherit.
+
+Every contract has ``state()`` and ``from_state``: what a trained plugin is made of, as named arrays, so that the
+host can keep it on disk without pickle. Randomness comes from the generator that is handed over and from nothing
+else, so that one seed makes a run repeatable.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from mlgen.events import EventBatch
+from mlgen.run_info import RunInfo
+from mlgen.showers import Geometry, ShowerBatch
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.integer[Any]]
+State = Mapping[str, npt.NDArray[Any]]
+
+#: Contract version that this host speaks; a plugin may state which it was written for.
+CONTRACT_VERSION = 1
+
+
+class Stage(enum.Enum):
+    """A stage of the chain that a plugin can replace, named as in the card."""
+
+    PHASE_SPACE = "phase_space"
+    AMPLITUDE = "amplitude"
+    UNWEIGHTING = "unweighting"
+    GENERATOR = "generator"
+    CALORIMETER = "calorimeter"
+
+
+class Exactness(enum.Enum):
+    """Whether the sample is right whatever the network learned."""
+
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+
+
+class Settings(BaseModel):
+    """Base of a plugin's settings: what may stand in its section of the card. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far some work is: steps done and to do, and the figure that matters, with its name."""
+
+    done: int
+    total: int
+    figure: str = ""
+    value: float = float("nan")
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def no_progress(progress: Progress) -> None:
+    """Progress callback that does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingReport:
+    """What a training says of itself: scalar figures, and curves over the steps (loss and the like)."""
+
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+    curves: Mapping[str, list[float]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+class Contract(abc.ABC):
+    """What the five contracts share."""
+
+    stage: ClassVar[Stage]
+
+    @abc.abstractmethod
+    def state(self) -> State:
+        """Return everything that was learned, as named arrays."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_state(cls, settings: Settings, state: State) -> Self:
+        """Make the plugin that `state` came from; ``from_state(s, p.state())`` behaves as ``p`` does.
+
+        Raises:
+            mlgen.errors.ModelError: The arrays do not fit.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points in the unit hypercube ``x (n, d)``, their channel ``(n,)`` and their density ``(n,)``."""
+
+    x: FloatArray
+    channel: IntArray
+    density: FloatArray
+
+
+#: ``integrand(x (n, d), channel (n,)) -> (n,)``
+Integrand = Callable[[FloatArray, IntArray], FloatArray]
+
+
+class PhaseSpaceSampler(Contract):
+    """Points in the unit hypercube with their density, by channel; exact whatever it learned."""
+
+    stage = Stage.PHASE_SPACE
+
+    @abc.abstractmethod
+    def train(
+        self, integrand: Integrand, budget: int, rng: np.random.Generator, progress: ProgressCallback = no_progress
+    ) -> TrainingReport:
+        """Adapt to `integrand` with at most `budget` of its points."""
+
+    @abc.abstractmethod
+    def sample(self, n: int, rng: np.random.Generator) -> Points:
+        """Draw points. Never calls the integrand."""
+
+    @abc.abstractmethod
+    def channel_weights(self, x: FloatArray, prior: FloatArray) -> FloatArray:
+        """Return the weight of each channel, ``(n, channels)``, summing to one, from ``prior`` of that shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amplitude:
+    """|M|^2 with its systematic and statistical standard deviation, each ``(n,)``."""
+
+    value: FloatArray
+    systematic: FloatArray
+    statistical: FloatArray
+
+
+class AmplitudeSurrogate(Contract):
+    """|M|^2 with an uncertainty, from momenta."""
+
+    stage = Stage.AMPLITUDE
+
+    @abc.abstractmethod
+    def train(
+        self,
+        momenta: FloatArray,
+        values: FloatArray,
+        pdg_ids: IntArray,
+        rng: np.random.Generator,
+        progress: ProgressCallback = no_progress,
+    ) -> TrainingReport:
+        """Learn from ``momenta (n, particles, 4)``, ``values (n,)`` and ``pdg_ids (particles,)``."""
+
+    @abc.abstractmethod
+    def predict(self, momenta: FloatArray) -> Amplitude:
+        """Predict for ``momenta (n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unweighted:
+    """What an unweighting keeps of one batch.
+
+    Args:
+        index: Accepted candidates, ``(accepted,)``, ascending.
+        weight: Their new weights, in the normalisation of the candidates' weights.
+    """
+
+    index: IntArray
+    weight: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class UnweightingReport:
+    """Figures of an unweighting so far.
+
+    Args:
+        candidates: Events looked at.
+        accepted: Events kept.
+        efficiency: ``accepted / candidates``.
+        maximum_weight: Largest weight that is still unweighted, in the candidates' unit.
+        overweight_events: Kept events whose weight exceeded that.
+        overweight_share: Share of the cross section that is in their excess.
+        largest_overweight: Largest ratio of a weight to the maximum.
+        negative_fraction: Share of kept events with a negative weight.
+        effective_sample_size: (sum w)^2 / sum w^2 of the kept events (Kish).
+    """
+
+    candidates: int
+    accepted: int
+    efficiency: float
+    maximum_weight: float
+    overweight_events: int
+    overweight_share: float
+    largest_overweight: float
+    negative_fraction: float
+    effective_sample_size: float
+
+
+class Unweighter(Contract):
+    """Unit-weight events from weighted ones."""
+
+    stage = Stage.UNWEIGHTING
+
+    @abc.abstractmethod
+    def prepare(self, weights: Iterable[FloatArray]) -> None:
+        """Look once at all candidates' weights, batch by batch, to choose the maximum.
+
+        Raises:
+            mlgen.errors.WeightError: They allow no unweighting: all zero, not finite, none at all.
+        """
+
+    @abc.abstractmethod
+    def unweight(self, weights: FloatArray, rng: np.random.Generator) -> Unweighted:
+        """Unweight one batch of candidates, ``(n,)``. An overweight keeps its excess, a sign is kept."""
+
+    @abc.abstractmethod
+    def report(self) -> UnweightingReport:
+        """Figures of all batches so far."""
+
+
+class EventGenerator(Contract):
+    """Whole hard events, learned from events."""
+
+    stage = Stage.GENERATOR
+
+    @abc.abstractmethod
+    def train(
+        self,
+        events: Iterable[EventBatch],
+        run_info: RunInfo,
+        rng: np.random.Generator,
+        progress: ProgressCallback = no_progress,
+    ) -> TrainingReport:
+        """Learn from a stream of batches.
+
+        Raises:
+            mlgen.errors.TrainingError: The events do not allow it; says which and why.
+        """
+
+    @abc.abstractmethod
+    def generate(self, n: int, rng: np.random.Generator) -> EventBatch:
+        """Generate exactly `n` valid events, with the weights that `run_info` tells of."""
+
+    @property
+    @abc.abstractmethod
+    def run_info(self) -> RunInfo:
+        """What is true of the generated events: beams, cross sections and weights of the training file."""
+
+    def log_density(self, events: EventBatch) -> FloatArray:
+        """Return the log density of each event, ``(n,)``, for generators that have one."""
+        raise NotImplementedError(f"{type(self).__name__} has no density")
+
+
+class ShowerSurrogate(Contract):
+    """The cells that one particle lights up."""
+
+    stage = Stage.CALORIMETER
+
+    @property
+    @abc.abstractmethod
+    def geometry(self) -> Geometry:
+        """The calorimeter it was trained for."""
+
+    @abc.abstractmethod
+    def train(
+        self, showers: Iterable[ShowerBatch], rng: np.random.Generator, progress: ProgressCallback = no_progress
+    ) -> TrainingReport:
+        """Learn from a stream of batches."""
+
+    @abc.abstractmethod
+    def generate(
+        self, pdg_id: IntArray, incident_energy: FloatArray, direction: FloatArray, rng: np.random.Generator
+    ) -> ShowerBatch:
+        """Generate one shower for each incident particle: ``(n,)``, ``(n,)`` MeV, ``(n, 3)``."""
+
+
+CONTRACTS: Mapping[Stage, type[Contract]] = {
+    contract.stage: contract
+    for contract in (PhaseSpaceSampler, AmplitudeSurrogate, Unweighter, EventGenerator, ShowerSurrogate)
+}
