@@ -1,0 +1,365 @@
+"""Reads the events of a Les Houches file into columns.
+
+pylhe makes one object a particle; here the text of a whole batch is cut into tokens and converted at once, which is
+several times faster. What pylhe and this reader give is compared in the tests.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import fastnumbers
+import numpy as np
+import numpy.typing as npt
+
+from mlgen.errors import InputError
+from mlgen.events import INTEGER_COLUMNS, PARTICLE_COLUMNS, EventBatch
+from mlgen.formats.contract import EventReader, ReadOptions, Skipped
+from mlgen.formats.lhe_header import read_header
+
+CHUNK_BYTES = 1 << 22
+#: Longest text before the first event; gridpack headers have a few MB.
+LONGEST_HEADER = 1 << 29
+EVENT_NUMBERS = 6
+PARTICLE_NUMBERS = len(PARTICLE_COLUMNS)
+
+_EVENT_TAG = re.compile(rb"<event(?=[\s>])")
+_REWEIGHT = re.compile(rb"[ \t]*<rwgt\b[^>]*>(.*?)</rwgt>[^\S\n]*\n?", re.DOTALL)
+_WEIGHT_LIST = re.compile(rb"[ \t]*<weights\b[^>]*>(.*?)</weights>[^\S\n]*\n?", re.DOTALL)
+_WEIGHT = re.compile(rb"<wgt\b[^>]*?id\s*=\s*(?:\"([^\"]*)\"|'([^']*)')[^>]*>\s*([^<\s]*)\s*</wgt>")
+
+
+def decoded(raw: bytes) -> str:
+    """Text of a file that is UTF-8 or, failing that, Latin-1."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+class _Malformed(Exception):  # noqa: N818 - internal, always turned into an InputError or a skip
+    """An event that cannot be read: what is wrong, and the line within its piece of text."""
+
+    def __init__(self, problem: str, line: int = 0) -> None:
+        super().__init__(problem)
+        self.problem, self.line = problem, line
+
+
+@dataclass(slots=True)
+class _Piece:
+    """The text of one event, from wherever the last one ended up to and without ``</event>``."""
+
+    text: bytes
+    number: int
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """What has been cut out of the events of one batch, not yet converted."""
+
+    headers: list[bytes] = field(default_factory=list)
+    particles: list[bytes] = field(default_factory=list)
+    attributes: list[bytes] = field(default_factory=list)
+    comments: list[bytes] = field(default_factory=list)
+    #: By the tuple of weight names: the events that have just these, and their values.
+    weights: dict[tuple[bytes, ...], tuple[list[int], list[bytes]]] = field(default_factory=dict)
+
+
+class LesHouchesReader(EventReader):
+    """Events of a Les Houches file, as a stream of batches."""
+
+    def __init__(self, stream: BinaryIO, options: ReadOptions) -> None:
+        self._stream, self._options = stream, options
+        self.skipped = Skipped()
+        self._events = 0
+        self._line = 1
+        head, self._rest = self._read_head()
+        self.run_info = read_header(decoded(head), options.source)
+        self._names: dict[bytes, str] = {}
+        self._batches = self._read_batches()
+        # Generators use weights that no header declares: the first batch tells which.
+        self._first = next(self._batches, None)
+        if self._first is not None:
+            self.run_info = self.run_info.with_variations(tuple(self._first.variations))
+
+    def _read_head(self) -> tuple[bytes, bytes]:
+        buffer = b""
+        while (stop := buffer.find(b"</init>")) < 0:
+            chunk = self._stream.read(CHUNK_BYTES)
+            buffer += chunk
+            if not chunk or len(buffer) > LONGEST_HEADER:
+                problem = "the file ends before </init>" if not chunk else "there is no </init> in the first 512 MB"
+                raise InputError(self._options.source, f"{problem}; a Les Houches file has <init> before its events")
+        stop += len(b"</init>")
+        self._line += buffer.count(b"\n", 0, stop)
+        return buffer[:stop], buffer[stop:]
+
+    def __iter__(self) -> Iterator[EventBatch]:
+        if self._first is not None:
+            first, self._first = self._first, None
+            yield first
+        yield from self._batches
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+    def _read_batches(self) -> Iterator[EventBatch]:
+        pieces: list[_Piece] = []
+        for piece in self._read_pieces():
+            pieces.append(piece)
+            if len(pieces) == self._options.batch_size:
+                batch = self._convert_or_explain(pieces)
+                pieces = []
+                if len(batch):
+                    yield batch
+        if pieces:
+            batch = self._convert_or_explain(pieces)
+            if len(batch):
+                yield batch
+        if self._ending is not None:
+            self._reject(*self._ending)
+
+    def _read_pieces(self) -> Iterator[_Piece]:
+        """Cut the stream into events; what is wrong at the end of the file is left in ``_ending``."""
+        self._ending: tuple[InputError, int] | None = None
+        buffer, chunk = self._rest, b" "
+        self._rest = b""
+        while chunk:
+            texts = buffer.split(b"</event>")
+            buffer = texts.pop()
+            for text in texts:
+                self._events += 1
+                yield _Piece(text, self._events)
+            try:
+                chunk = self._stream.read(CHUNK_BYTES)
+            except InputError as error:
+                # Events before the damage are still worth having for those who ask for it.
+                if self._options.on_error == "stop":
+                    raise
+                self._ending = (error, 1)
+                return
+            buffer += chunk
+        unfinished = _EVENT_TAG.search(buffer)
+        source = self._options.source
+        if unfinished:
+            line = self._line + buffer.count(b"\n", 0, unfinished.start())
+            advice = "Copy the file again, or keep the whole events before it with --on-error skip."
+            error = InputError(
+                source, "the file ends within this event", event=self._events + 1, line=line, advice=advice
+            )
+            self._ending = (error, 1)
+        elif b"</LesHouchesEvents" not in buffer:
+            advice = "If all events are there, say --on-error skip; otherwise copy or make the file again."
+            problem = f"the file ends after {self._events:,} events without </LesHouchesEvents>: it may have been cut"
+            self._ending = (InputError(source, problem, advice=advice), 0)
+
+    def _convert_or_explain(self, pieces: list[_Piece]) -> EventBatch:
+        lines = sum(piece.text.count(b"\n") for piece in pieces)
+        try:
+            batch = self._convert(pieces)
+        except (_Malformed, ValueError, IndexError):
+            # Somewhere in the batch there is a broken event: take them one by one to say which.
+            batch = self._convert(self._sound(pieces))
+        self._line += lines
+        return batch
+
+    def _sound(self, pieces: list[_Piece]) -> list[_Piece]:
+        """Return the events that can be read; reject the others."""
+        sound = []
+        line = self._line
+        for piece in pieces:
+            try:
+                _explain(piece.text)
+                self._convert([piece])
+            except _Malformed as error:
+                source, place = self._options.source, line + error.line
+                advice = "Mend the file, or leave such events out with --on-error skip."
+                self._reject(InputError(source, error.problem, event=piece.number, line=place, advice=advice), 1)
+            else:
+                sound.append(piece)
+            line += piece.text.count(b"\n")
+        return sound
+
+    def _reject(self, error: InputError, events: int) -> None:
+        if self._options.on_error == "stop":
+            raise error
+        self.skipped.add(str(error).split("\n", 1)[0], events)
+
+    def _convert(self, pieces: list[_Piece]) -> EventBatch:
+        tokens = _Tokens()
+        for piece in pieces:
+            _cut(piece.text, tokens)
+        events = _numbers(tokens.headers).reshape(len(pieces), EVENT_NUMBERS)
+        particles = _numbers(tokens.particles).reshape(-1, PARTICLE_NUMBERS)
+        counts = events[:, 0].astype(np.int64)
+        if counts.sum() != len(particles) or not np.all(np.isfinite(events[:, 2])) or np.any(counts < 1):
+            raise _Malformed("the event's first line does not fit its particles, or its weight is not finite")
+        integers = particles[:, : len(INTEGER_COLUMNS)]
+        if not (np.all(np.isfinite(particles)) and np.all(integers == np.rint(integers))):
+            raise _Malformed("a particle has a number that is not finite, or not whole where it should be")
+        mothers = particles[:, 2:4]
+        if np.any(mothers < 0) or np.any(mothers > np.repeat(counts, counts)[:, None]):
+            raise _Malformed("a particle's mother is no particle of the event")
+        return EventBatch.from_columns(
+            counts,
+            {name: particles[:, index] for index, name in enumerate(PARTICLE_COLUMNS)},
+            process_id=events[:, 1],
+            weight=events[:, 2],
+            scale=events[:, 3],
+            alpha_qed=events[:, 4],
+            alpha_qcd=events[:, 5],
+            variations=self._variations(tokens, len(pieces)),
+            comments=_texts(tokens.comments),
+            tag_attributes=_texts(tokens.attributes),
+        )
+
+    def _variations(self, tokens: _Tokens, n: int) -> dict[str, npt.NDArray[np.float64]]:
+        declared = self.run_info.variation_names
+        variations: dict[str, npt.NDArray[np.float64]] = {}
+        for names, (events, texts) in tokens.weights.items():
+            values = _numbers(texts).reshape(len(events), -1)
+            if not np.all(np.isfinite(values)):
+                raise _Malformed("a named weight is not finite")
+            # An unnamed list gives its weights in the order in which the header declares them.
+            unnamed = names == ()
+            width = values.shape[1] if unnamed else len(names)
+            index = np.asarray(events)
+            for column in range(width):
+                if not unnamed:
+                    name = self._names.get(names[column])
+                    if name is None:
+                        name = self._names[names[column]] = html.unescape(decoded(names[column]))
+                else:
+                    name = declared[column] if column < len(declared) else f"weight_{column + 1}"
+                if name not in variations:
+                    variations[name] = np.full(n, np.nan)
+                variations[name][index] = values[:, column]
+        order = {name: position for position, name in enumerate(declared)}
+        return dict(sorted(variations.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def _cut(text: bytes, tokens: _Tokens) -> None:
+    """Cut one event into tokens. Assumes the usual shape; whatever else goes wrong later and is then explained."""
+    start = text.find(b"<event")
+    attributes, separator, body = text[start + 6 :].partition(b">")
+    if start < 0 or not separator:
+        raise _Malformed("there is no <event> before </event>")
+    lines = body.split(b"\n")
+    first = 0
+    while not lines[first].strip():
+        first += 1
+    header = lines[first]
+    stop = first + 1 + int(header.split(None, 1)[0])
+    tokens.headers.append(header)
+    tokens.particles += lines[first + 1 : stop]
+    tokens.attributes.append(attributes)
+    rest = b"\n".join(lines[stop:])
+    # Most files have no named weights: a plain look is ten times faster than the regular expressions.
+    if b"<rwgt" in rest or b"<weights" in rest:
+        rest = _cut_weights(rest, tokens)
+    tokens.comments.append(rest.strip(b"\r\n \t") and rest.strip(b"\r\n"))
+
+
+def _cut_weights(rest: bytes, tokens: _Tokens) -> bytes:
+    event = len(tokens.headers) - 1
+    block = _REWEIGHT.search(rest)
+    if block:
+        found = _WEIGHT.findall(block.group(1))
+        if len(found) != block.group(1).count(b"<wgt"):
+            raise _Malformed("a <wgt> of <rwgt> has no id or is not closed")
+        names = tuple([double or single for double, single, _ in found])
+        values = [value for _, _, value in found]
+        if not names:
+            return rest
+    else:
+        block = _WEIGHT_LIST.search(rest)
+        if not block:
+            return rest
+        names, values = (), block.group(1).split()
+    events, texts = tokens.weights.setdefault(names, ([], []))
+    if not names and events and len(values) * len(events) != len(texts):
+        raise _Malformed("this event's <weights> have another number of entries than those before")
+    events.append(event)
+    texts += values
+    return rest[: block.start()] + rest[block.end() :]
+
+
+def _numbers(texts: list[bytes]) -> npt.NDArray[np.float64]:
+    words = b" ".join(texts).split()
+    try:
+        return np.asarray(fastnumbers.try_array(words, dtype=np.float64))
+    except ValueError:
+        # Fortran writes 1.0D+02.
+        return np.asarray(
+            fastnumbers.try_array(b" ".join(words).replace(b"D", b"E").replace(b"d", b"e").split(), dtype=np.float64)
+        )
+
+
+def _texts(raw: list[bytes]) -> npt.NDArray[np.object_] | None:
+    if not any(raw):
+        return None
+    return np.array([decoded(text) for text in raw], dtype=object)
+
+
+def _explain(text: bytes) -> None:
+    """Look closely at one event.
+
+    Raises:
+        _Malformed: It is broken; says what was found, what is expected, and the line within `text`.
+    """
+    tags = list(_EVENT_TAG.finditer(text))
+    if not tags:
+        raise _Malformed("there is a </event> without <event>", text.count(b"\n"))
+    if len(tags) > 1:
+        line = text.count(b"\n", 0, tags[1].start())
+        raise _Malformed("a new <event> begins before the last one was closed with </event>", line)
+    end = text.find(b">", tags[0].start())
+    before = text.count(b"\n", 0, end)
+    lines = list(enumerate(text[end + 1 :].split(b"\n"), before))
+    filled = [(number, line) for number, line in lines if line.strip()]
+    if not filled:
+        raise _Malformed("the event is empty", before)
+    number, line = filled[0]
+    header = _checked(line, number, EVENT_NUMBERS, "an event's first line", "NUP IDPRUP XWGTUP SCALUP AQEDUP AQCDUP")
+    announced = int(header[0])
+    if announced != header[0] or announced < 1:
+        raise _Malformed(f"the event announces {header[0]:g} particles; a whole number from 1 is expected", number)
+    if not np.isfinite(header[2]):
+        raise _Malformed(f"the event's weight is {header[2]}; a finite number is expected", number)
+    particles = 0
+    for number, line in filled[1:]:
+        if line.lstrip()[:1] in b"#<":
+            break
+        _explain_particle(line, number, announced)
+        particles += 1
+    if particles != announced:
+        raise _Malformed(f"the event announces {announced} particles, but has {particles}", number)
+
+
+def _explain_particle(line: bytes, number: int, announced: int) -> None:
+    shape = "IDUP ISTUP MOTHUP(2) ICOLUP(2) PUP(5) VTIMUP SPINUP"
+    values = _checked(line, number, PARTICLE_NUMBERS, "a particle's line", shape)
+    for value, name in zip(values, PARTICLE_COLUMNS, strict=True):
+        if not np.isfinite(value):
+            raise _Malformed(f"a particle's {name} is {value}; a finite number is expected", number)
+        if name in INTEGER_COLUMNS and value != round(value):
+            raise _Malformed(f"a particle's {name} is {value:g}; a whole number is expected", number)
+        if name.startswith("mother") and not 0 <= value <= announced:
+            raise _Malformed(f"a particle's {name} is {value:g}; the event has particles 1 to {announced}", number)
+
+
+def _checked(line: bytes, number: int, count: int, what: str, shape: str) -> list[float]:
+    words = line.replace(b"D", b"E").replace(b"d", b"e").split()
+    if len(words) != count:
+        raise _Malformed(f"{what} has {len(words)} entries; {count} are expected ({shape})", number)
+    values: list[Any] = [fastnumbers.try_float(word, on_fail=None) for word in words]
+    for word, value in zip(words, values, strict=True):
+        if value is None:
+            raise _Malformed(f"{what} has '{decoded(word)}' where a number is expected ({shape})", number)
+    return values
+
