@@ -7,6 +7,7 @@ several times faster. What pylhe and this reader give is compared in the tests.
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ LONGEST_HEADER = 1 << 29
 EVENT_NUMBERS = 6
 PARTICLE_NUMBERS = len(PARTICLE_COLUMNS)
 
+# bytes of length one; an empty rest must not match.
+_NUMBER_BEGINS = frozenset(b"%c" % byte for byte in b"0123456789+-.")
 _EVENT_TAG = re.compile(rb"<event(?=[\s>])")
 _REWEIGHT = re.compile(rb"[ \t]*<rwgt\b[^>]*>(.*?)</rwgt>[^\S\n]*\n?", re.DOTALL)
 _WEIGHT_LIST = re.compile(rb"[ \t]*<weights\b[^>]*>(.*?)</weights>[^\S\n]*\n?", re.DOTALL)
@@ -55,6 +58,8 @@ class _Piece:
 
     text: bytes
     number: int
+    line: int
+    closed: bool = True
 
 
 @dataclass(slots=True)
@@ -133,8 +138,11 @@ class LesHouchesReader(EventReader):
             texts = buffer.split(b"</event>")
             buffer = texts.pop()
             for text in texts:
-                self._events += 1
-                yield _Piece(text, self._events)
+                if text.count(b"<event") > 1:
+                    tags = [tag.start() for tag in _EVENT_TAG.finditer(text)]
+                    yield from (self._piece(text[a:b], False) for a, b in itertools.pairwise([0, *tags[1:]]))
+                    text = text[tags[-1] :] if len(tags) > 1 else text
+                yield self._piece(text)
             try:
                 chunk = self._stream.read(CHUNK_BYTES)
             except InputError as error:
@@ -149,40 +157,39 @@ class LesHouchesReader(EventReader):
         if unfinished:
             line = self._line + buffer.count(b"\n", 0, unfinished.start())
             advice = "Copy the file again, or keep the whole events before it with --on-error skip."
-            error = InputError(
-                source, "the file ends within this event", event=self._events + 1, line=line, advice=advice
-            )
-            self._ending = (error, 1)
+            problem = "the file ends within this event"
+            self._ending = (InputError(source, problem, event=self._events + 1, line=line, advice=advice), 1)
         elif b"</LesHouchesEvents" not in buffer:
             advice = "If all events are there, say --on-error skip; otherwise copy or make the file again."
             problem = f"the file ends after {self._events:,} events without </LesHouchesEvents>: it may have been cut"
             self._ending = (InputError(source, problem, advice=advice), 0)
 
+    def _piece(self, text: bytes, closed: bool = True) -> _Piece:
+        self._events += 1
+        piece = _Piece(text, self._events, self._line, closed)
+        self._line += text.count(b"\n")
+        return piece
+
     def _convert_or_explain(self, pieces: list[_Piece]) -> EventBatch:
-        lines = sum(piece.text.count(b"\n") for piece in pieces)
         try:
-            batch = self._convert(pieces)
+            return self._convert(pieces)
         except (_Malformed, ValueError, IndexError):
             # Somewhere in the batch there is a broken event: take them one by one to say which.
-            batch = self._convert(self._sound(pieces))
-        self._line += lines
-        return batch
+            return self._convert(self._sound(pieces))
 
     def _sound(self, pieces: list[_Piece]) -> list[_Piece]:
         """Return the events that can be read; reject the others."""
         sound = []
-        line = self._line
         for piece in pieces:
             try:
-                _explain(piece.text)
+                _explain(piece)
                 self._convert([piece])
             except _Malformed as error:
-                source, place = self._options.source, line + error.line
+                source, place = self._options.source, piece.line + error.line
                 advice = "Mend the file, or leave such events out with --on-error skip."
                 self._reject(InputError(source, error.problem, event=piece.number, line=place, advice=advice), 1)
             else:
                 sound.append(piece)
-            line += piece.text.count(b"\n")
         return sound
 
     def _reject(self, error: InputError, events: int) -> None:
@@ -193,7 +200,7 @@ class LesHouchesReader(EventReader):
     def _convert(self, pieces: list[_Piece]) -> EventBatch:
         tokens = _Tokens()
         for piece in pieces:
-            _cut(piece.text, tokens)
+            _cut(piece, tokens)
         events = _numbers(tokens.headers).reshape(len(pieces), EVENT_NUMBERS)
         particles = _numbers(tokens.particles).reshape(-1, PARTICLE_NUMBERS)
         counts = events[:, 0].astype(np.int64)
@@ -243,12 +250,12 @@ class LesHouchesReader(EventReader):
         return dict(sorted(variations.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _cut(text: bytes, tokens: _Tokens) -> None:
+def _cut(piece: _Piece, tokens: _Tokens) -> None:
     """Cut one event into tokens. Assumes the usual shape; whatever else goes wrong later and is then explained."""
-    start = text.find(b"<event")
-    attributes, separator, body = text[start + 6 :].partition(b">")
-    if start < 0 or not separator:
-        raise _Malformed("there is no <event> before </event>")
+    start = piece.text.find(b"<event")
+    attributes, separator, body = piece.text[start + 6 :].partition(b">")
+    if start < 0 or not separator or not piece.closed:
+        raise _Malformed("<event> and </event> do not alternate")
     lines = body.split(b"\n")
     first = 0
     while not lines[first].strip():
@@ -259,6 +266,8 @@ def _cut(text: bytes, tokens: _Tokens) -> None:
     tokens.particles += lines[first + 1 : stop]
     tokens.attributes.append(attributes)
     rest = b"\n".join(lines[stop:])
+    if rest.lstrip()[:1] in _NUMBER_BEGINS:
+        raise _Malformed("there are more particles than announced")
     # Most files have no named weights: a plain look is ten times faster than the regular expressions.
     if b"<rwgt" in rest or b"<weights" in rest:
         rest = _cut_weights(rest, tokens)
@@ -306,39 +315,40 @@ def _texts(raw: list[bytes]) -> npt.NDArray[np.object_] | None:
     return np.array([decoded(text) for text in raw], dtype=object)
 
 
-def _explain(text: bytes) -> None:
+def _explain(piece: _Piece) -> None:
     """Look closely at one event.
 
     Raises:
-        _Malformed: It is broken; says what was found, what is expected, and the line within `text`.
+        _Malformed: It is broken; says what was found, what is expected, and the line within its text.
     """
-    tags = list(_EVENT_TAG.finditer(text))
-    if not tags:
+    text = piece.text
+    tag = _EVENT_TAG.search(text)
+    if tag is None:
         raise _Malformed("there is a </event> without <event>", text.count(b"\n"))
-    if len(tags) > 1:
-        line = text.count(b"\n", 0, tags[1].start())
-        raise _Malformed("a new <event> begins before the last one was closed with </event>", line)
-    end = text.find(b">", tags[0].start())
+    if not piece.closed:
+        raise _Malformed("the next <event> begins before this one is closed with </event>", text.count(b"\n"))
+    end = text.find(b">", tag.start())
     before = text.count(b"\n", 0, end)
     lines = list(enumerate(text[end + 1 :].split(b"\n"), before))
     filled = [(number, line) for number, line in lines if line.strip()]
     if not filled:
         raise _Malformed("the event is empty", before)
-    number, line = filled[0]
-    header = _checked(line, number, EVENT_NUMBERS, "an event's first line", "NUP IDPRUP XWGTUP SCALUP AQEDUP AQCDUP")
+    first, line = filled[0]
+    header = _checked(line, first, EVENT_NUMBERS, "an event's first line", "NUP IDPRUP XWGTUP SCALUP AQEDUP AQCDUP")
     announced = int(header[0])
     if announced != header[0] or announced < 1:
-        raise _Malformed(f"the event announces {header[0]:g} particles; a whole number from 1 is expected", number)
+        raise _Malformed(f"the event announces {header[0]:g} particles; a whole number from 1 is expected", first)
     if not np.isfinite(header[2]):
-        raise _Malformed(f"the event's weight is {header[2]}; a finite number is expected", number)
+        raise _Malformed(f"the event's weight is {header[2]}; a finite number is expected", first)
     particles = 0
     for number, line in filled[1:]:
-        if line.lstrip()[:1] in b"#<":
+        begin = line.lstrip()[:1]
+        if begin in b"#<" or (begin not in _NUMBER_BEGINS and particles >= announced):
             break
         _explain_particle(line, number, announced)
         particles += 1
     if particles != announced:
-        raise _Malformed(f"the event announces {announced} particles, but has {particles}", number)
+        raise _Malformed(f"the event announces {announced} particles, but has {particles}", first)
 
 
 def _explain_particle(line: bytes, number: int, announced: int) -> None:
@@ -362,4 +372,3 @@ def _checked(line: bytes, number: int, count: int, what: str, shape: str) -> lis
         if value is None:
             raise _Malformed(f"{what} has '{decoded(word)}' where a number is expected ({shape})", number)
     return values
-

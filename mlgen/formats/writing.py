@@ -38,7 +38,7 @@ class Output:
     def _open(self, run_info: RunInfo) -> None:
         try:
             if str(self.path) == "-":
-                self._raw = cast(BinaryIO, sys.stdout.buffer)
+                self._raw = sys.stdout.buffer
                 self._stream = self._raw
             else:
                 handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
@@ -47,7 +47,7 @@ class Output:
                     os.close(handle)
                     self._writer = self.format.writer(self._temporary, run_info)
                     return
-                self._raw = cast(BinaryIO, os.fdopen(handle, "wb", buffering=1 << 20))
+                self._raw = os.fdopen(handle, "wb", buffering=1 << 20)
                 self._stream = compressed(self._raw, compression_for(self.path))
             self._writer = self.format.writer(self._stream, run_info)
         except BaseException:

@@ -1,0 +1,248 @@
+"""The run card: what a chain is made of, checked before any work starts.
+
+A card is TOML; its sections are the stages in the order of the chain. What is not there is not replaced. Paths in a
+card are relative to the card's own directory.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mlgen.errors import CardError, nearest
+from mlgen.stages import Settings, Stage
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Files = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSection(_Section):
+    """[run]: what concerns the run as a whole."""
+
+    seed: int = Field(1, ge=0, description="one seed for everything; the same seed gives the same bytes")
+    events: int | None = Field(None, ge=1, description="events to write; all there are when left out")
+    batch_size: int = Field(10_000, ge=1, le=1_000_000, description="events handled at a time")
+    on_error: Literal["stop", "skip"] = Field("stop", description="what to do with events that cannot be read")
+
+
+class InputSection(_Section):
+    """[input]: event files to start from, read as one sample."""
+
+    file: Files = Field(description="one file or a list of files; '-' is standard input")
+    format: str | None = Field(None, description="format of the files; recognised when left out")
+
+
+class StageSection(BaseModel):
+    """A section that names a plugin; all other keys are that plugin's settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    plugin: str = Field(description="name of the plugin, as 'mlgen plugins' lists them")
+    model: str | None = Field(None, description="folder of the trained model; trained and saved there when missing")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The plugin's own keys."""
+        return dict(self.model_extra or {})
+
+
+class ToolSection(BaseModel):
+    """A section that names a program around the chain; all other keys are settings of its driver."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    program: str = Field(description="name of the program, as 'mlgen plugins' lists them")
+
+
+class ProcessSection(BaseModel):
+    """[process]: a reaction to compute."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    reaction: str = Field(description='for instance "g g > t t~ g"')
+
+
+class OutputSection(_Section):
+    """[output]: what to write."""
+
+    files: Files = Field(description="files to write; the suffix chooses format and compression")
+    format: str | None = Field(None, description="format of the files, where the suffix does not say")
+
+
+class CardModel(_Section):
+    """A whole card."""
+
+    run: RunSection = RunSection()
+    input: InputSection | None = None
+    process: ProcessSection | None = None
+    phase_space: StageSection | None = None
+    amplitude: StageSection | None = None
+    unweighting: StageSection | None = None
+    generator: StageSection | None = None
+    shower: ToolSection | None = None
+    calorimeter: StageSection | None = None
+    output: OutputSection | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CardModel:
+        if self.input is not None and self.process is not None:
+            raise ValueError("a card has [input] or [process], never both")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A checked card with where it came from.
+
+    Args:
+        model: The checked content.
+        source: Name for messages.
+        text: The card as text, for the provenance of the outputs.
+        directory: Paths in the card are relative to it.
+    """
+
+    model: CardModel
+    source: str
+    text: str
+    directory: Path
+
+    def stage(self, stage: Stage) -> StageSection | None:
+        """The section of a stage, None when the card does not replace it."""
+        section: StageSection | None = getattr(self.model, stage.value)
+        return section
+
+    def path(self, name: str) -> Path:
+        """A path of the card, as seen from the current directory; ``-`` stays what it is."""
+        return Path(name) if name == "-" else self.directory / name
+
+    def check_settings(self, stage: Stage, model: type[Settings]) -> Any:
+        """Check the settings of a stage's plugin.
+
+        Raises:
+            CardError: A key is unknown or a value is not allowed; names the line and what is allowed.
+        """
+        section = self.stage(stage)
+        if section is None:
+            raise CardError(f"{self.source}: there is no section [{stage.value}]")
+        try:
+            return model.model_validate(section.settings)
+        except ValidationError as error:
+            raise _card_error(error, self.source, self.text, model, (stage.value,)) from error
+
+
+def load_card(path: Path) -> Card:
+    """Read and check a card.
+
+    Raises:
+        CardError: It cannot be read, is no TOML, or says something that is not allowed.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise CardError(f"{path}: the card cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path}: this is not a card (not UTF-8 text); a TOML file is expected") from error
+    return parse_card(text, str(path), path.parent)
+
+
+def parse_card(text: str, source: str, directory: Path) -> Card:
+    """Check a card given as text.
+
+    Raises:
+        CardError: As `load_card`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CardError(f"{source}: not valid TOML: {error}") from error
+    return card_from(content, source, text, directory)
+
+
+def card_from(content: Mapping[str, Any], source: str, text: str, directory: Path) -> Card:
+    """Check a card given as nested mappings.
+
+    Raises:
+        CardError: As `load_card`.
+    """
+    try:
+        return Card(CardModel.model_validate(content), source, text, directory)
+    except ValidationError as error:
+        raise _card_error(error, source, text, CardModel, ()) from error
+
+
+def _card_error(
+    error: ValidationError, source: str, text: str, model: type[BaseModel], prefix: tuple[str, ...]
+) -> CardError:
+    messages = []
+    for problem in error.errors():
+        keys = [*prefix, *(key for key in problem["loc"] if isinstance(key, str))]
+        line = _line_of(text, keys)
+        place = f"{source}:{line}" if line else source
+        where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
+        messages.append(f"{place}: {where}: {_in_words(problem, model, keys[len(prefix) :])}")
+    return CardError("\n".join(messages))
+
+
+def _in_words(problem: Any, model: type[BaseModel], keys: list[str]) -> str:
+    if problem["type"] == "extra_forbidden":
+        known = list(_fields_at(model, keys[:-1]))
+        kind = "key" if len(keys) > 1 or model is not CardModel else "section"
+        return f"unknown {kind}{nearest(keys[-1], known) or '.'} Known: {', '.join(known) or 'none'}"
+    if problem["type"] == "missing":
+        description = _fields_at(model, keys[:-1]).get(keys[-1])
+        return "is missing" + (f" ({description.description})" if description and description.description else "")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if isinstance(problem["input"], (str, int, float, bool)) and problem["type"] != "value_error":
+        message = f"{problem['input']!r} is not allowed: {message}"
+    return message
+
+
+def _fields_at(model: type[BaseModel], keys: Iterable[str]) -> Mapping[str, Any]:
+    for key in keys:
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return model.model_fields
+
+
+def _line_of(text: str, keys: list[str]) -> int | None:
+    """Find the line on which a key of a TOML text is set, from 1; of its section when the key is not there.
+
+    The text is parsed line by line from its start until the key appears, so that TOML's own rules decide what a
+    section, a dotted key or a string over several lines is. Cards are short.
+    """
+    lines = text.split("\n")
+    found: int | None = None
+    depth = 0
+    statement = 1
+    for number in range(1, len(lines) + 1):
+        try:
+            content: Any = tomllib.loads("\n".join(lines[:number]))
+        except tomllib.TOMLDecodeError:
+            continue
+        reached = 0
+        for key in keys:
+            if not isinstance(content, dict) or key not in content:
+                break
+            content = content[key]
+            reached += 1
+        if reached > depth:
+            depth, found = reached, statement
+        statement = number + 1
+        while statement <= len(lines) and not lines[statement - 1].split("#", 1)[0].strip():
+            statement += 1
+    return found

@@ -1,0 +1,132 @@
+"""Trained models in the chain: reused when data and settings are the same, trained when they are not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.report import Reporter, StageResult, stage_result
+from mlgen.errors import ModelError
+from mlgen.events import EventBatch
+from mlgen.formats.reading import EventStream
+from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.seeds import Work, random_generator
+from mlgen.stages import EventGenerator
+from mlgen.store import TrainedOn, differences, load_model, read_record, save_model
+
+
+def sha256_of_files(paths: Sequence[Path]) -> str:
+    """SHA-256 of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def trained_generator(
+    plan: Plan, stage: PlannedStage, events: EventStream | None, files: Sequence[Path], reporter: Reporter
+) -> tuple[EventGenerator, StageResult, int]:
+    """Return the card's generator, trained, with what is to be said of it and the number of training events.
+
+    Args:
+        plan: The plan.
+        stage: The generator's part of it.
+        events: What to train on, None to use a model that is there.
+        files: The files that `events` comes from.
+        reporter: Where progress goes.
+
+    Raises:
+        ModelError: A model is there, but was trained on other events or with other settings.
+        TrainingError: The events do not allow it.
+    """
+    if stage.model is not None and stage.model.is_dir() and not plan.retrain:
+        return _reused(stage, stage.model, files)
+    if events is None:
+        raise ModelError(f"{stage.model}: there is no trained model; give [input] to train one")
+    return _trained(plan, stage, events, files, reporter)
+
+
+def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[EventGenerator, StageResult, int]:
+    record = read_record(folder)
+    changed = differences(record, stage.settings)
+    if changed:
+        raise ModelError(
+            f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n"
+            "Name another model folder, take these settings back, or train again with --retrain."
+        )
+    if files and (digest := sha256_of_files(files)) != record.trained_on.sha256:
+        raise ModelError(
+            f"{folder}: the model there was trained on other events: {record.trained_on.source} "
+            f"(SHA-256 {record.trained_on.sha256[:12]}), the input now is {_named(files)} ({digest[:12]})\n"
+            "Name another model folder, leave out [input] to use the model as it is, or train again with --retrain."
+        )
+    stored = load_model(folder, stage.registered, stage.settings)
+    result = stage_result(
+        stage,
+        model=str(folder),
+        model_sha256=stored.sha256,
+        figures=dict(record.report.figures),
+        remarks=record.report.remarks,
+    )
+    return cast(EventGenerator, stored.implementation), result, record.trained_on.events
+
+
+def _trained(
+    plan: Plan, stage: PlannedStage, events: EventStream, files: Sequence[Path], reporter: Reporter
+) -> tuple[EventGenerator, StageResult, int]:
+    seed = plan.card.model.run.seed
+    generator = cast(EventGenerator, plugin_manager().create(stage.registered, stage.settings))
+    counted = _Counted(events)
+    with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
+        report = generator.train(
+            counted, events.run_info, random_generator(seed, Work.TRAIN_GENERATOR), progress=progress
+        )
+    sha256 = ""
+    if stage.model is not None:
+        stage.model.parent.mkdir(parents=True, exist_ok=True)
+        trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
+        save_model(
+            stage.model,
+            stage.registered,
+            stage.settings,
+            generator,
+            trained_on=trained_on,
+            seed=seed,
+            report=report,
+            force=plan.retrain,
+        )
+        # From here on the model on disk is what is used, as it will be in the next run.
+        stored = load_model(stage.model, stage.registered, stage.settings)
+        generator, sha256 = cast(EventGenerator, stored.implementation), stored.sha256
+    result = stage_result(
+        stage,
+        trained=True,
+        model=str(stage.model or ""),
+        model_sha256=sha256,
+        figures=dict(report.figures),
+        remarks=report.remarks,
+    )
+    return generator, result, counted.events
+
+
+class _Counted:
+    """The batches of a stream, counted in passing (in the last pass, if there are several)."""
+
+    def __init__(self, events: EventStream) -> None:
+        self._stream = events
+        self.events = 0
+
+    def __iter__(self) -> Iterator[EventBatch]:
+        self.events = 0
+        for batch in self._stream:
+            self.events += len(batch)
+            yield batch
+
+
+def _named(files: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in files)

@@ -1,0 +1,101 @@
+"""What a run says of itself: progress while it works, figures when it is done, provenance in its outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlgen
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.stages import ProgressCallback, no_progress
+
+#: Gives a progress callback for a piece of work with the given title.
+Reporter = Callable[[str], AbstractContextManager[ProgressCallback]]
+
+
+@contextlib.contextmanager
+def silent(title: str) -> Iterator[ProgressCallback]:
+    """Reporter that reports nothing."""
+    yield no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What one stage did: the plugin, whether it was trained, its model's SHA-256, its figures and remarks."""
+
+    stage: str
+    plugin: str
+    version: str
+    distribution: str
+    exactness: str
+    settings: Mapping[str, Any]
+    trained: bool = False
+    model: str = ""
+    model_sha256: str = ""
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did.
+
+    Args:
+        events: Events in each output.
+        cross_section: Of the output, in pb; NaN when unknown.
+        cross_section_error: Likewise.
+        exactness: Of the whole chain.
+        outputs: The files.
+        stages: One entry for each replaced stage.
+        skipped: Input events that could not be read.
+        seconds: Wall time by piece of work.
+        remarks: What the user should know.
+    """
+
+    events: int
+    cross_section: float
+    cross_section_error: float
+    exactness: str
+    outputs: tuple[Path, ...]
+    stages: tuple[StageResult, ...]
+    skipped: int
+    seconds: Mapping[str, float]
+    remarks: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain types, for JSON."""
+        return dataclasses.asdict(self) | {"outputs": [str(path) for path in self.outputs]}
+
+
+def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
+    """Describe a stage; `others` are further fields of `StageResult`."""
+    offer, source = stage.registered.offer, stage.registered.source
+    return StageResult(
+        stage=offer.stage.value,
+        plugin=offer.name,
+        version=source.version,
+        distribution=source.distribution,
+        exactness=offer.exactness.value,
+        settings=stage.settings.model_dump(mode="json"),
+        **others,
+    )
+
+
+def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
+    """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes."""
+    kept = ("stage", "plugin", "version", "distribution", "exactness", "settings", "model_sha256")
+    return {
+        "program": "mlgen",
+        "version": mlgen.__version__,
+        "command": "run",
+        "seed": plan.card.model.run.seed,
+        "exactness": plan.exactness.value,
+        "inputs": [str(path) for path in plan.inputs],
+        "stages": [{name: getattr(stage, name) for name in kept} for stage in stages],
+        "card": plan.card.text,
+    }

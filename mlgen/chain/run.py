@@ -1,0 +1,246 @@
+"""Runs a plan: source of events, unweighting, outputs, all as one stream of batches."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from mlgen.chain.models import trained_generator
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.report import Reporter, RunResult, StageResult, provenance, silent, stage_result
+from mlgen.events import EventBatch, FloatArray, rebatched
+from mlgen.formats.reading import EventStream, open_events
+from mlgen.formats.writing import Output, create_events
+from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.run_info import RunInfo, WeightNormalisation
+from mlgen.seeds import Work, random_generator
+from mlgen.stages import EventGenerator, Progress, ProgressCallback, Unweighter, UnweightingReport
+
+
+@dataclass(slots=True)
+class _Timer:
+    """Wall time by piece of work."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def __call__(self, work: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[work] = self.seconds.get(work, 0.0) + time.perf_counter() - start
+
+
+@dataclass(slots=True)
+class _Source:
+    """Where the events come from: a file or a generator. Can be iterated more than once, with the same events."""
+
+    run_info: RunInfo
+    plan: Plan
+    events: EventStream | None = None
+    generator: EventGenerator | None = None
+    count: int | None = None
+
+    def __iter__(self) -> Iterator[EventBatch]:
+        if self.generator is not None:
+            return self._generated(self.generator, self.count or 0)
+        return self._read()
+
+    def _generated(self, generator: EventGenerator, count: int) -> Iterator[EventBatch]:
+        stage = cast(PlannedStage, self.plan.generator)
+        run = self.plan.card.model.run
+        for index, start in enumerate(range(0, count, run.batch_size)):
+            rng = random_generator(run.seed, Work.GENERATE, index)
+            with plugin_errors(stage.registered):
+                batch = generator.generate(min(run.batch_size, count - start), rng)
+            yield batch
+
+    def _read(self) -> Iterator[EventBatch]:
+        left = self.count
+        for batch in cast(EventStream, self.events):
+            if left is not None:
+                batch = batch[:left]
+                left -= len(batch)
+            if len(batch):
+                yield batch
+            if left == 0:
+                return
+
+
+def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
+    """Run a plan and write its outputs.
+
+    Raises:
+        mlgen.errors.MlgenError: Whatever goes wrong; no output is left under its name then.
+    """
+    timer = _Timer()
+    with contextlib.ExitStack() as stack:
+        events, files = _opened_input(plan, stack)
+        stages: list[StageResult] = []
+        source, trained = _source(plan, events, files, reporter, timer)
+        if trained is not None:
+            stages.append(trained)
+        unweighter = _prepared_unweighter(plan, source, reporter, timer)
+        if unweighter is not None:
+            stages.append(stage_result(cast(PlannedStage, plan.unweighting)))
+        run_info = _output_run_info(plan, source, unweighter, tuple(stages))
+        output_format = plan.card.model.output.format if plan.card.model.output else None
+        outputs = [
+            stack.enter_context(create_events(path, run_info, force=plan.force, format_name=output_format))
+            for path in plan.outputs
+        ]
+        with reporter("writing events") as progress, timer("events"):
+            count = _write(plan, source, unweighter, outputs, progress)
+        skipped = events.skipped.count if events is not None else 0
+    if unweighter is not None:
+        stages[-1] = stage_result(
+            cast(PlannedStage, plan.unweighting), figures=_unweighting_figures(unweighter.report())
+        )
+    return RunResult(
+        events=count,
+        cross_section=run_info.cross_section,
+        cross_section_error=run_info.cross_section_error,
+        exactness=plan.exactness.value,
+        outputs=plan.outputs,
+        stages=tuple(stages),
+        skipped=skipped,
+        seconds=timer.seconds,
+        remarks=_remarks(events),
+    )
+
+
+def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
+    """Train the model that a plan names, and save it; a model that is there for the same data is left as it is.
+
+    Raises:
+        mlgen.errors.MlgenError: Whatever goes wrong; no half-written model is left.
+    """
+    with contextlib.ExitStack() as stack:
+        events, files = _opened_input(plan, stack)
+        _, result, _ = trained_generator(plan, cast(PlannedStage, plan.generator), events, files, reporter)
+    return result
+
+
+def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream | None, Sequence[Path]]:
+    if not plan.inputs:
+        return None, ()
+    run = plan.card.model.run
+    section = plan.card.model.input
+    files: Sequence[Path] = plan.inputs
+    if plan.stages and any(str(path) == "-" for path in files):
+        # Training and unweighting look at the events more than once; a pipe can be read only once.
+        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlgen-"))) / "stdin"
+        with spool.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
+        files = [spool if str(path) == "-" else path for path in files]
+    events = stack.enter_context(
+        open_events(
+            *files,
+            batch_size=run.batch_size,
+            on_error=run.on_error,
+            format_name=section.format if section else None,
+        )
+    )
+    return events, files
+
+
+def _source(
+    plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: _Timer
+) -> tuple[_Source, StageResult | None]:
+    wanted = plan.card.model.run.events
+    if plan.generator is None:
+        opened = cast(EventStream, events)
+        return _Source(opened.run_info, plan, events=opened, count=wanted), None
+    with timer("training"):
+        generator, trained, training_events = trained_generator(plan, plan.generator, events, files, reporter)
+    count = training_events if wanted is None else wanted
+    return _Source(generator.run_info, plan, generator=generator, count=count), trained
+
+
+def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: _Timer) -> Unweighter | None:
+    stage = plan.unweighting
+    if stage is None:
+        return None
+    unweighter = cast(Unweighter, plugin_manager().create(stage.registered, stage.settings))
+    with reporter("looking for the maximum weight") as progress, timer("maximum weight"):
+
+        def weights() -> Iterator[FloatArray]:
+            done = 0
+            for batch in source:
+                done += len(batch)
+                yield batch.weight
+                progress(Progress(done, source.count or 0))
+
+        with plugin_errors(stage.registered):
+            unweighter.prepare(weights())
+    return unweighter
+
+
+def _output_run_info(
+    plan: Plan, source: _Source, unweighter: Unweighter | None, stages: tuple[StageResult, ...]
+) -> RunInfo:
+    info = source.run_info
+    if unweighter is not None and info.normalisation is WeightNormalisation.AVERAGE:
+        # What was to be unweighted by the reader (IDWTUP 1 and 2) now has weights that average to the cross section.
+        info = info.replace(weight_strategy=int(math.copysign(4, info.weight_strategy)))
+    return info.replace(provenance=(*info.provenance, provenance(plan, stages)))
+
+
+def _write(
+    plan: Plan,
+    source: _Source,
+    unweighter: Unweighter | None,
+    outputs: list[Output],
+    progress: ProgressCallback,
+) -> int:
+    written, seen, start = 0, 0, time.perf_counter()
+
+    def chosen() -> Iterator[EventBatch]:
+        nonlocal seen
+        for index, batch in enumerate(source):
+            seen += len(batch)
+            yield _unweighted(plan, unweighter, batch, index) if unweighter is not None else batch
+
+    for batch in rebatched(chosen(), plan.card.model.run.batch_size):
+        for output in outputs:
+            output.write(batch)
+        written += len(batch)
+        rate = written / (time.perf_counter() - start)
+        progress(Progress(seen, source.count or 0, "events/s", rate))
+    return written
+
+
+def _unweighted(plan: Plan, unweighter: Unweighter, batch: EventBatch, index: int) -> EventBatch:
+    stage = cast(PlannedStage, plan.unweighting)
+    rng = random_generator(plan.card.model.run.seed, Work.UNWEIGHT, index)
+    with plugin_errors(stage.registered):
+        accepted = unweighter.unweight(batch.weight, rng)
+    kept = batch[accepted.index]
+    # A variation keeps its ratio to the nominal weight.
+    ratio = np.divide(accepted.weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
+    variations = {name: values * ratio for name, values in kept.variations.items()}
+    return dataclasses.replace(kept, weight=accepted.weight, variations=variations)
+
+
+def _unweighting_figures(report: UnweightingReport) -> dict[str, float | int | str]:
+    return {name: getattr(report, name) for name in UnweightingReport.__dataclass_fields__}
+
+
+def _remarks(events: EventStream | None) -> tuple[str, ...]:
+    remarks = []
+    if events is not None and (events.skipped.count or events.skipped.reasons):
+        remarks.append(f"{events.skipped.count:,} input events could not be read and were left out:")
+        remarks += [f"  {reason}" for reason in events.skipped.reasons]
+    return tuple(remarks)

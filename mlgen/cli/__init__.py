@@ -1,0 +1,112 @@
+"""The command ``mlgen``: one file a command, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import click
+
+import mlgen
+from mlgen.errors import MlgenError
+
+#: Command and the line that ``mlgen --help`` shows, without importing the command.
+COMMANDS = {
+    "run": "Run a card, or replace a stage for an event file.",
+    "train": "Train the model that a card names.",
+    "convert": "Convert event files to another format.",
+    "info": "Say what is in an event file.",
+    "plugins": "List the plugins of this environment.",
+    "init": "Write a commented card to start from.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows its commands by name, and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"mlgen.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from mlgen.errors import nearest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command '{args[0]}'{nearest(args[0], COMMANDS)} Commands: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(mlgen.__version__, prog_name="mlgen")
+@click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
+@click.option("--no-plugins", is_flag=True, help="Leave third-party plugins out.")
+def cli(debug: bool, no_plugins: bool) -> None:
+    r"""Let machine-learned models replace stages of a Monte Carlo chain.
+
+    \b
+    mlgen init card.toml                                  a card to start from
+    mlgen run card.toml                                   run it
+    mlgen run events.lhe.gz --generator cfm -o new.lhe.gz
+    mlgen convert events.lhe.gz events.root
+    """
+    if no_plugins:
+        from mlgen.plugins import use_third_party
+
+        use_third_party(False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: runs the command and turns errors into one message and an exit code.
+
+    Exit codes: 0, done; 1, a failure while running; 2, something the user can mend; 130, interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # A terminated run cleans up like an interrupted one: nothing half-written stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    try:
+        cli.main(args=arguments, prog_name="mlgen", standalone_mode=False)
+    except MlgenError as error:
+        return _failed(str(error), error.exit_code, debug)
+    except click.Abort:
+        return _failed("interrupted; no output was left half-written", 130, debug)
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return 2
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return _failed("interrupted; no output was left half-written", 130, debug)
+    except BrokenPipeError:
+        # Whoever read our standard output has gone; keep Python from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort, shown with a hint how to see more
+        kind = f"{type(error).__name__}: " if not isinstance(error, OSError) else ""
+        return _failed(f"{kind}{error}\nThis was not foreseen; 'mlgen --debug ...' shows where it happened.", 1, debug)
+    return 0
+
+
+def _failed(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"mlgen: error: {message}", err=True)
+    return code

@@ -1,0 +1,98 @@
+"""``mlgen info``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from mlgen.cli import options
+
+if TYPE_CHECKING:
+    from mlgen.summary import Summary
+
+#: What is shown by name; the rest is counted. --json has everything.
+SHOWN_STATES = 12
+SHOWN_VARIATIONS = 8
+
+
+@click.command("info")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@options.input_format
+@options.on_error
+@options.as_json
+@options.debug
+def command(files: tuple[str, ...], input_format: str | None, on_error: str | None, as_json: bool) -> None:
+    """Say what is in an event file: generator, beams, processes, weights, particles.
+
+    Several files are read as one sample. The whole file is read, in constant memory.
+    """
+    from mlgen.cli.terminal import print_json, reporter, table
+    from mlgen.formats import open_events
+    from mlgen.summary import summarise
+
+    mode = "skip" if on_error == "skip" else "stop"
+    with (
+        open_events(*files, on_error=mode, format_name=input_format) as events,  # type: ignore[arg-type]
+        reporter("reading") as progress,
+    ):
+        summary = summarise(events, progress)
+        formats = list(dict.fromkeys(events.formats))
+    if as_json:
+        print_json({"files": list(files), "formats": formats} | summary.to_dict())
+    else:
+        table([("file", "\n".join(files)), ("format", ", ".join(formats)), *_rows(summary)])
+
+
+def _particle_name(pdg_id: int) -> str:
+    """Name of a particle, its PDG id when it has none."""
+    from particle import Particle
+
+    try:
+        return str(Particle.from_pdgid(pdg_id).name)
+    except (ValueError, LookupError):
+        return str(pdg_id)
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
+    from mlgen.cli.terminal import number, with_error
+
+    info = summary.run_info
+    yield "generator", info.generator or "unknown"
+    beams = [f"{_particle_name(b.pdg_id)} {b.energy:g} GeV" + (f", PDF {b.pdf_set}" if b.pdf_set > 0 else "")
+             for b in info.beams if b.pdg_id]  # fmt: skip
+    yield "beams", " on ".join(beams) or "unknown"
+    for process in info.processes:
+        yield f"process {process.process_id}", with_error(process.cross_section, process.error)
+    yield "cross section", with_error(info.cross_section, info.cross_section_error)
+    yield "events", number(summary.events)
+    if summary.skipped.count:
+        yield "left out", f"{summary.skipped.count:,} events that could not be read"
+        yield from (("", reason) for reason in summary.skipped.reasons)
+    yield "weights", f"{info.normalisation.value} (IDWTUP {info.weight_strategy})"
+    yield "  smallest, largest", f"{number(summary.smallest_weight)}, {number(summary.largest_weight)}"
+    yield "  mean", number(summary.mean_weight, 6)
+    yield "  negative", f"{summary.negative_fraction:.2%} ({summary.negative:,} events)"
+    yield "  effective sample size", number(summary.effective_sample_size, 6)
+    names = info.variation_names
+    shown = ", ".join(names[:SHOWN_VARIATIONS]) + (", ..." if len(names) > SHOWN_VARIATIONS else "")
+    yield "variations", f"{len(names)}: {shown}" if names else "none"
+    for index, group in enumerate(info.variation_groups):
+        members = sum(variation.group == index for variation in info.variations)
+        yield "  group", f"{group.get('name') or group.get('type') or index + 1}: {members}"
+    yield "level", "after the shower" if summary.shower_level else "hard process"
+    for n, count in sorted(summary.multiplicities.items()):
+        yield f"  {n} final particles", f"{count:,} events"
+    for (incoming, outgoing), count in summary.reactions.most_common(SHOWN_STATES):
+        text = f"{' '.join(map(_particle_name, incoming))} > {' '.join(map(_particle_name, outgoing))}"
+        yield "  " + text, f"{count:,}"
+    left = len(summary.reactions) - SHOWN_STATES
+    if left > 0:
+        yield f"  {left} further reactions", f"{sum(c for _, c in summary.reactions.most_common()[SHOWN_STATES:]):,}"
+    common = summary.particles.most_common(SHOWN_STATES)
+    yield "final particles", ", ".join(f"{_particle_name(pdg_id)} {count:,}" for pdg_id, count in common)
+    for record in info.provenance:
+        stages = "".join(f", {s['stage']} {s['plugin']} ({s['exactness']})" for s in record.get("stages", ()))
+        seed = f", seed {record['seed']}" if "seed" in record else ""
+        yield "made by", f"{record.get('program')} {record.get('version')} {record.get('command')}{seed}{stages}"

@@ -1,0 +1,55 @@
+"""``mlgen init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mlgen.cli import options
+
+CARD = """\
+# A card of mlgen: the stages of the chain, in order. What is not here is not replaced.
+# Paths are relative to this file. Run it with:  mlgen run {name}
+
+[run]
+seed = 1                        # one seed for everything: the same seed gives the same bytes
+events = 20_000                 # events to generate; without [generator]: events to read
+# batch_size = 10_000           # events handled at a time
+# on_error = "stop"             # or "skip": leave out events that cannot be read, and count them
+
+[input]
+file = "{events}"         # LHE, LHEH5, HepMC or ROOT, compressed or not; a list is read as one sample
+# format = "lhe"                # recognised from the first bytes when left out
+
+[generator]                     # learns whole hard events from the input and generates new ones
+plugin = "cfm"                  # 'mlgen plugins' lists what there is
+model = "models/{stem}"         # trained and saved here when it is not there yet
+# Further keys are settings of the plugin; 'mlgen plugins --json' lists them.
+
+# [unweighting]                 # unit-weight events from weighted ones
+# plugin = "hit-or-miss"
+# maximum = "sample"            # or "quantile", "overweight-share"
+
+[output]
+files = ["{stem}.new.lhe.gz", "{stem}.new.hepmc3.zst", "{stem}.new.root"]
+"""
+
+
+@click.command("init")
+@click.argument("card", type=click.Path(dir_okay=False, path_type=Path), default=Path("card.toml"))
+@click.option("--events", metavar="FILE", default="events.lhe.gz", help="Event file to start from.")
+@click.option("--force", is_flag=True, help="Replace the card if it exists.")
+@options.debug
+def command(card: Path, events: str, force: bool) -> None:
+    """Write a commented card to start from (card.toml when no name is given)."""
+    from mlgen.errors import OutputError
+
+    if card.exists() and not force:
+        raise OutputError(f"{card}: exists already; choose another name, or overwrite it with --force")
+    text = CARD.format(name=card.name, events=events, stem=Path(events).name.split(".", 1)[0])
+    try:
+        card.write_text(text)
+    except OSError as error:
+        raise OutputError(f"{card}: cannot be written: {error.strerror}") from error
+    click.echo(f"{card} written; edit it, then: mlgen run {card}")

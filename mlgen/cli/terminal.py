@@ -1,0 +1,104 @@
+"""What the commands show: progress on stderr, tables and JSON on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from mlgen.stages import Progress, ProgressCallback
+
+#: Seconds between two log lines when stderr is no terminal.
+LOG_INTERVAL = 10.0
+
+
+@contextlib.contextmanager
+def reporter(title: str) -> Iterator[ProgressCallback]:
+    """Show the progress of one piece of work: a bar in a terminal, a line now and then elsewhere."""
+    with _bar(title) if sys.stderr.isatty() else _log(title) as report:
+        yield report
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[ProgressCallback]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "{task.fields[figure]}")
+    texts = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+    with Bar(*texts, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, figure="")
+        yield lambda p: bar.update(task, completed=p.done, total=p.total or None, figure=_figure(p))
+
+
+@contextlib.contextmanager
+def _log(title: str) -> Iterator[ProgressCallback]:
+    start = last = time.monotonic()
+    click.echo(f"{title} ...", err=True)
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LOG_INTERVAL:
+            last = now
+            of = f" of {progress.total:,}" if progress.total else ""
+            click.echo(f"{title}: {progress.done:,}{of} {_figure(progress)}".rstrip(), err=True)
+
+    yield report
+    click.echo(f"{title}: done in {time.monotonic() - start:.1f} s", err=True)
+
+
+def _figure(progress: Progress) -> str:
+    return f"{progress.figure} {number(progress.value)}" if progress.figure else ""
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Write a number for people: thousands separated, `digits` significant digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}" if value else "0"
+    return f"{value:.{digits - 1}e}"
+
+
+def with_error(value: float, error: float) -> str:
+    """Write a cross section with its error in pb."""
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{value:.6g} +- {error:.2g} pb" if math.isfinite(error) and error > 0 else f"{value:.6g} pb"
+
+
+def table(rows: Sequence[tuple[str, str]]) -> None:
+    """Print two columns on stdout."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        lines = value.split("\n")
+        click.echo(f"{name:<{width}}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            click.echo(f"{'':<{width}}  {line}")
+
+
+def print_json(content: Any) -> None:
+    """Print strict JSON on stdout; numbers that are not finite become null."""
+    click.echo(json.dumps(_finite(content), indent=2, sort_keys=False))
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {str(key): _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return content

@@ -1,0 +1,46 @@
+"""``mlgen train``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlgen.cli import options
+
+
+@click.command("train")
+@click.argument("card", metavar="CARD")
+@click.option("--seed", type=click.IntRange(min=0), help="The seed of the training.")
+@click.option("--set", "settings", metavar="SECTION.KEY=VALUE", multiple=True, help="Set a key of the card.")
+@click.option("--model", metavar="DIR", help="Folder of the model.")
+@click.option("--retrain", is_flag=True, help="Train again although a model is there.")
+@options.on_error
+@options.as_json
+@options.debug
+def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
+    """Train the model that a card names and save it in the card's model folder.
+
+    A model that is there already, trained on the same events with the same settings, is left as it is.
+    """
+    from mlgen.chain import plan_chain, train_chain
+    from mlgen.cli.run import card_of
+    from mlgen.cli.terminal import number, print_json, reporter, table
+    from mlgen.errors import UserError
+
+    if not card.endswith(".toml"):
+        raise UserError(f"{card}: a card (a .toml file) is expected; 'mlgen init' writes one")
+    result = train_chain(plan_chain(card_of((card,), overrides), retrain=retrain, training_only=True), reporter)
+    if as_json:
+        import dataclasses
+
+        print_json(dataclasses.asdict(result))
+        return
+    rows = [
+        ("model", f"{result.model} ({'trained now' if result.trained else 'was there already'})"),
+        ("plugin", f"{result.plugin} {result.version} ({result.exactness})"),
+        ("SHA-256", result.model_sha256),
+    ]
+    rows += [(name.replace("_", " "), number(value)) for name, value in result.figures.items()]
+    rows += [("remark", remark) for remark in result.remarks]
+    table(rows)

@@ -1,0 +1,24 @@
+"""One seed for a run: where each piece of work gets its random numbers from.
+
+Batch k of a piece of work uses the k-th child of the seed, so the result does not depend on how the work is split.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import numpy as np
+
+
+class Work(enum.IntEnum):
+    """Pieces of work with random numbers of their own. Numbers are part of reproducibility: never change one."""
+
+    TRAIN_GENERATOR = 1
+    GENERATE = 2
+    UNWEIGHT = 3
+
+
+def random_generator(seed: int, work: Work, batch: int = 0) -> np.random.Generator:
+    """Random numbers for batch `batch` of a piece of work, independent of all others."""
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(int(work), batch))
+    return np.random.Generator(np.random.PCG64(sequence))

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from mlgen.plugins import plugin_manager, use_third_party
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Real event files of other generators, which lie beside the checkout where this project is developed."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the event files of other generators in {folder}")
+    return folder
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The cards and inputs that come with the project."""
+    return ROOT / "examples"
+
+
+@pytest.fixture(autouse=True)
+def fresh_plugin_manager(monkeypatch: pytest.MonkeyPatch):
+    """Every test begins with the plugins of the environment, whatever the last one switched off."""
+    monkeypatch.delenv("MLGEN_DISABLE_PLUGINS", raising=False)
+    use_third_party(True)
+    yield
+    plugin_manager.cache_clear()
