@@ -9,8 +9,8 @@
 Formats and compressions are recognised from the first bytes; a plugin can add formats (`mlgen.hookspecs`).
 """
 
+from mlgen.event_format import BATCH_SIZE, EventFormat, EventReader, EventWriter, ReadOptions, Skipped
 from mlgen.formats.catalogue import format_by_name, format_for_output, known_formats
-from mlgen.formats.contract import BATCH_SIZE, EventFormat, EventReader, EventWriter, ReadOptions, Skipped
 from mlgen.formats.reading import EventStream, open_events
 from mlgen.formats.writing import Output, create_events
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlgen.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from mlgen.formats.contract import EventFormat
+    from mlgen.event_format import EventFormat
 
 
 @hookimpl

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlgen.errors import OutputError, UserError, nearest
+from mlgen.event_format import EventFormat
 from mlgen.formats.compression import bare_name, compression_for
-from mlgen.formats.contract import EventFormat
 from mlgen.plugins import plugin_manager
 
 

@@ -10,7 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -23,7 +23,7 @@ from mlgen.errors import InputError
 MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zst": b"\x28\xb5\x2f\xfd"}
 SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst"}
 
-_OPENERS: dict[str, Callable[[BinaryIO], object]] = {
+_OPENERS: dict[str, Callable[[Any], object]] = {
     "gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
     "bz2": lambda raw: bz2.BZ2File(raw, "rb"),
     "xz": lambda raw: lzma.LZMAFile(raw, "rb"),
@@ -67,9 +67,9 @@ class DecompressedStream(io.RawIOBase):
     def __init__(self, raw: BinaryIO, source: str, head: bytes = b"") -> None:
         self._source = source
         self._raw = raw
-        whole = cast(BinaryIO, io.BufferedReader(_Rejoined(head, raw), 1 << 20)) if head else raw
+        whole = io.BufferedReader(_Rejoined(head, raw), 1 << 20)
         self.compression = compression_of(head)
-        self._inner = cast(BinaryIO, _OPENERS[self.compression](whole)) if self.compression else whole
+        self._inner = cast(io.BufferedReader, _OPENERS[self.compression](whole)) if self.compression else whole
         self._passed = 0
 
     def readable(self) -> bool:
@@ -79,7 +79,8 @@ class DecompressedStream(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill `buffer` with uncompressed bytes."""
         try:
-            data = self._inner.read(len(buffer))
+            # read1, not read: what was decompressed before some damage must come out before the error does.
+            data = self._inner.read1(len(buffer))
         except _DAMAGED as error:
             raise self._damaged(error) from error
         except OSError as error:
@@ -101,8 +102,7 @@ class DecompressedStream(io.RawIOBase):
     def close(self) -> None:
         """Close the stream on disk as well."""
         if not self.closed:
-            if self._inner is not self._raw:
-                self._inner.close()
+            self._inner.close()
             self._raw.close()
         super().close()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from mlgen.formats.contract import EventFormat, EventReader, EventWriter, ReadOptions
+from mlgen.event_format import EventFormat, EventReader, EventWriter, ReadOptions
 from mlgen.run_info import RunInfo
 
 
@@ -29,7 +30,7 @@ class LesHouches(EventFormat):
         """Open for reading."""
         from mlgen.formats.lhe_reader import LesHouchesReader
 
-        return LesHouchesReader(cast(BinaryIO, stream), options)
+        return LesHouchesReader(cast(io.BufferedReader, stream), options)
 
     def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
         """Open for writing."""

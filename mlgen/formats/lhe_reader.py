@@ -7,19 +7,20 @@ several times faster. What pylhe and this reader give is compared in the tests.
 from __future__ import annotations
 
 import html
+import io
 import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import fastnumbers
 import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import InputError
+from mlgen.event_format import EventReader, ReadOptions, Skipped
 from mlgen.events import INTEGER_COLUMNS, PARTICLE_COLUMNS, EventBatch
-from mlgen.formats.contract import EventReader, ReadOptions, Skipped
 from mlgen.formats.lhe_header import read_header
 
 CHUNK_BYTES = 1 << 22
@@ -77,7 +78,7 @@ class _Tokens:
 class LesHouchesReader(EventReader):
     """Events of a Les Houches file, as a stream of batches."""
 
-    def __init__(self, stream: BinaryIO, options: ReadOptions) -> None:
+    def __init__(self, stream: io.BufferedReader, options: ReadOptions) -> None:
         self._stream, self._options = stream, options
         self.skipped = Skipped()
         self._events = 0
@@ -94,7 +95,7 @@ class LesHouchesReader(EventReader):
     def _read_head(self) -> tuple[bytes, bytes]:
         buffer = b""
         while (stop := buffer.find(b"</init>")) < 0:
-            chunk = self._stream.read(CHUNK_BYTES)
+            chunk = self._stream.read1(CHUNK_BYTES)
             buffer += chunk
             if not chunk or len(buffer) > LONGEST_HEADER:
                 problem = "the file ends before </init>" if not chunk else "there is no </init> in the first 512 MB"
@@ -144,7 +145,7 @@ class LesHouchesReader(EventReader):
                     text = text[tags[-1] :] if len(tags) > 1 else text
                 yield self._piece(text)
             try:
-                chunk = self._stream.read(CHUNK_BYTES)
+                chunk = self._stream.read1(CHUNK_BYTES)
             except InputError as error:
                 # Events before the damage are still worth having for those who ask for it.
                 if self._options.on_error == "stop":

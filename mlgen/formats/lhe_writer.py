@@ -9,8 +9,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from mlgen.errors import OutputError
+from mlgen.event_format import EventWriter
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
-from mlgen.formats.contract import EventWriter
 from mlgen.formats.lhe_header import written_header
 from mlgen.run_info import RunInfo
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from mlgen.errors import InputError
+from mlgen.event_format import BATCH_SIZE, EventFormat, EventReader, OnError, ReadOptions, Skipped
 from mlgen.events import EventBatch
 from mlgen.formats.catalogue import format_by_name, known_formats, recognise
-from mlgen.formats.compression import DecompressedStream
-from mlgen.formats.contract import BATCH_SIZE, EventFormat, EventReader, OnError, ReadOptions, Skipped
+from mlgen.formats.compression import DecompressedStream, compression_of
 from mlgen.run_info import Process, RunInfo
 
 HEAD_BYTES = 4096
@@ -38,14 +38,18 @@ class EventStream:
         # Only the first file stays open: thousands of files must not need thousands of handles.
         self._first: EventReader | None = None
         infos = []
-        for index, source in enumerate(self._sources):
-            reader = self._open(source)
-            infos.append(reader.run_info)
-            if index == 0:
-                self._first = reader
-            else:
-                reader.close()
-        self.run_info = combined_run_info(infos, [str(source) for source in self._sources])
+        try:
+            for source in self._sources:
+                reader = self._open(source)
+                infos.append(reader.run_info)
+                if self._first is None:
+                    self._first = reader
+                else:
+                    reader.close()
+            self.run_info = combined_run_info(infos, [str(source) for source in self._sources])
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def repeatable(self) -> bool:
@@ -119,6 +123,7 @@ def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, Bin
             raise InputError(source, f"cannot be opened: {error.strerror}") from error
     raw_head = raw.read(HEAD_BYTES)
     if not raw_head:
+        raw.close()
         raise InputError(source, "the file is empty; an event file is expected")
     stream = io.BufferedReader(DecompressedStream(cast(BinaryIO, raw), source, raw_head), 1 << 20)
     try:
@@ -137,9 +142,12 @@ def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, Bin
         )
     if event_format.streams:
         return event_format, cast(BinaryIO, stream)
+    packed = compression_of(raw_head)
     stream.close()
     if str(path) == "-":
         raise InputError(source, f"{event_format.name} cannot be read from a pipe; name the file")
+    if packed:
+        raise InputError(source, f"{event_format.name} cannot be read through {packed}; decompress the file first")
     return event_format, path
 
 

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Self
 
 from mlgen.errors import OutputError, WriteFailure
+from mlgen.event_format import EventFormat, EventWriter
 from mlgen.events import EventBatch
 from mlgen.formats.catalogue import format_for_output
 from mlgen.formats.compression import compressed, compression_for
-from mlgen.formats.contract import EventFormat, EventWriter
 from mlgen.run_info import RunInfo
 
 
@@ -40,6 +40,10 @@ class Output:
             if str(self.path) == "-":
                 self._raw = sys.stdout.buffer
                 self._stream = self._raw
+            elif _is_special(self.path):
+                # A device, a named pipe, bash's >(...): nothing to move into place.
+                self._raw = self.path.open("wb", buffering=1 << 20)
+                self._stream = compressed(self._raw, compression_for(self.path))
             else:
                 handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
                 self._temporary = Path(name)
@@ -76,12 +80,12 @@ class Output:
             self._writer = None
             if self._stream is not None and self._stream is not self._raw:
                 self._stream.close()
-            if self._temporary is None:
-                if self._raw is not None:
-                    self._raw.flush()
-                return
             if self._raw is not None:
-                self._raw.close()
+                self._raw.flush()
+                if str(self.path) != "-":
+                    self._raw.close()
+            if self._temporary is None:
+                return
             # mkstemp makes files that only the user may read; an output follows the umask like any other file.
             umask = os.umask(0)
             os.umask(umask)
@@ -90,12 +94,17 @@ class Output:
 
     def discard(self) -> None:
         """Throw away what was written."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._writer.discard()
         self._writer = None
+        if str(self.path) == "-":
+            return
+        for stream in (self._stream, self._raw):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.close()
         if self._temporary is not None:
-            for stream in (self._stream, self._raw):
-                if stream is not None:
-                    with contextlib.suppress(OSError, ValueError):
-                        stream.close()
             self._temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -128,6 +137,10 @@ class Output:
             self.discard()
 
 
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def check_output(path: str | Path, *, force: bool = False, format_name: str | None = None) -> EventFormat:
     """Check, before any work, that an output can be written; return its format.
 
@@ -141,7 +154,12 @@ def check_output(path: str | Path, *, force: bool = False, format_name: str | No
             raise OutputError(f"{path}: is a directory; name a file")
         if not path.parent.is_dir():
             raise OutputError(f"{path}: there is no directory '{path.parent}'; make it first")
-        if path.exists() and not force:
+        if _is_special(path):
+            if not event_format.streams:
+                raise OutputError(
+                    f"{path}: {event_format.name} needs a file; it cannot be written into a pipe or device"
+                )
+        elif path.exists() and not force:
             raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --force")
     return event_format
 

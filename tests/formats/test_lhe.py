@@ -9,8 +9,8 @@ import pylhe
 import pytest
 
 from mlgen.errors import InputError, OutputError
+from mlgen.event_format import ReadOptions
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
-from mlgen.formats.contract import ReadOptions
 from mlgen.formats.lhe import LesHouches
 from mlgen.run_info import Beam, Process, RunInfo, Variation
 

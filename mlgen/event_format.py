@@ -38,7 +38,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How to read: name of the source for messages, events in a batch, what to do with an event that is broken."""
+    """How to read: name of the source for messages, events in a batch (at most), what to do with a broken event."""
 
     source: str
     batch_size: int = BATCH_SIZE
@@ -81,7 +81,10 @@ class EventWriter(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Write what ends the file. Not called when a run failed: the file is thrown away then."""
+        """Write what ends the file."""
+
+    def discard(self) -> None:  # noqa: B027 - a writer that holds nothing has nothing to let go
+        """Let go of what is held open, in place of `close`: the run failed, and the file is thrown away."""
 
 
 class EventFormat(abc.ABC):

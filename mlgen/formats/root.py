@@ -1,0 +1,71 @@
+"""ROOT files: events as a TTree or an RNTuple that ROOT and uproot read without mlgen.
+
+The object ``events`` has one entry an event:
+
+==========================================  =====================================================================
+``weight, scale, alpha_qed, alpha_qcd``     ``double`` (GeV where there is a unit)
+``process_id``                              ``int64``
+``variations``                              ``double[n]``, the named weights, in the order of `mlgen_variation_names`
+``comments, tag_attributes``                strings, mostly empty
+``particles``                               pdg_id, status, mother1, ... spin: as in `mlgen.events.EventBatch`
+``vertices``                                x, y, z, t, status; only for shower-level events
+==========================================  =====================================================================
+
+In a TTree the particles are jagged branches ``particles_px``, ``particles_py``, ... that share the counter
+``nparticles`` (``vertices_x``, ... and ``nvertices``); in an RNTuple ``particles`` is a collection with fields ``px``,
+.... Beside ``events`` stand three strings: ``mlgen_run_info`` (everything that is true of the whole file, as JSON),
+``mlgen_variation_names`` (one name a line) and ``mlgen_about`` (for people).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from mlgen.event_format import EventFormat, EventReader, EventWriter, ReadOptions
+from mlgen.formats.root_reader import RootReader
+from mlgen.formats.root_writer import RootWriter
+from mlgen.run_info import RunInfo
+
+
+def _local(stream: BinaryIO | Path, name: str) -> Path:
+    if not isinstance(stream, Path):
+        raise TypeError(f"{name} is read and written by path, not through a stream")
+    return stream
+
+
+class RootTree(EventFormat):
+    """ROOT files with a TTree; the reader takes those with an RNTuple too."""
+
+    name = "root"
+    summary = "ROOT file with a TTree of flat and jagged branches"
+    suffixes = (".root",)
+    streams = False
+
+    def recognises(self, head: bytes) -> bool:
+        """Tell by ROOT's magic number."""
+        return head.startswith(b"root")
+
+    def reader(self, stream: BinaryIO | Path, options: ReadOptions) -> EventReader:
+        """Open for reading."""
+        return RootReader(_local(stream, self.name), options)
+
+    def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
+        """Open for writing."""
+        return RootWriter(_local(stream, self.name), run_info, ntuple=False)
+
+
+class RootNTuple(RootTree):
+    """ROOT files with an RNTuple, the successor of the TTree (ROOT 6.34 and later)."""
+
+    name = "rntuple"
+    summary = "ROOT file with an RNTuple, for ROOT 6.34 and later"
+    suffixes = (".rntuple.root",)
+
+    def recognises(self, head: bytes) -> bool:
+        """Leave recognising to `RootTree`, whose reader takes both: they begin with the same bytes."""
+        return False
+
+    def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
+        """Open for writing."""
+        return RootWriter(_local(stream, self.name), run_info, ntuple=True)
