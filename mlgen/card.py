@@ -17,6 +17,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mlgen.errors import CardError, nearest
 from mlgen.stages import Settings, Stage
 
+#: Source of a card that was made from command-line options: its lines mean nothing to the user.
+COMMAND_LINE = "command line"
+
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
@@ -189,7 +192,7 @@ def _card_error(
     messages = []
     for problem in error.errors():
         keys = [*prefix, *(key for key in problem["loc"] if isinstance(key, str))]
-        line = _line_of(text, keys)
+        line = None if source == COMMAND_LINE else _line_of(text, keys)
         place = f"{source}:{line}" if line else source
         where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
         messages.append(f"{place}: {where}: {_in_words(problem, model, keys[len(prefix) :])}")

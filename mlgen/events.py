@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
-from mlgen.errors import MlgenError
+from mlgen.errors import MlgenError, nearest
 
 IntArray = npt.NDArray[np.integer[Any]]
 FloatArray = npt.NDArray[np.float64]
@@ -120,10 +120,18 @@ class EventBatch:
             vertex_counts: Vertices in each event, for shower-level events.
             vertex_columns: Columns ``x, y, z, t, status`` of shape ``(sum(vertex_counts),)``.
             others: Further fields of the batch, as they are.
+
+        Raises:
+            RecordError: A column is unknown or has the wrong length, or vertices are given by halves.
         """
         import vector
 
         vector.register_awkward()
+        unknown = [name for name in columns if name not in PARTICLE_COLUMNS + GRAPH_COLUMNS]
+        if unknown:
+            raise RecordError(f"there is no particle column '{unknown[0]}'{nearest(unknown[0], PARTICLE_COLUMNS)}")
+        if (vertex_counts is None) != (vertex_columns is None):
+            raise RecordError("vertex_counts and vertex_columns belong together; only one of them is given")
         counts = np.asarray(counts, np.int64)
         n = len(counts)
         total = int(counts.sum())
@@ -256,7 +264,13 @@ def invariant_mass(px: FloatArray, py: FloatArray, pz: FloatArray, energy: Float
 
 
 def rebatched(batches: Iterable[EventBatch], size: int) -> Iterable[EventBatch]:
-    """Yield the same events in batches of exactly `size` (the last may be smaller)."""
+    """Yield the same events in batches of exactly `size` (the last may be smaller).
+
+    Raises:
+        ValueError: `size` is less than 1.
+    """
+    if size < 1:
+        raise ValueError(f"a batch cannot have {size} events; 1 or more are expected")
     waiting: list[EventBatch] = []
     held = 0
     for batch in batches:

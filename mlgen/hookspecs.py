@@ -21,7 +21,7 @@ import pluggy
 from mlgen.stages import CONTRACT_VERSION, Exactness, Settings, Stage
 
 if TYPE_CHECKING:
-    from mlgen.formats.contract import EventFormat
+    from mlgen.event_format import EventFormat
 
 PROJECT = "mlgen"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -215,7 +215,7 @@ def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
 
 @hookspec
 def mlgen_event_formats() -> Iterable[EventFormat]:  # type: ignore[empty-body]
-    """Offer event formats (`mlgen.formats.contract.EventFormat`).
+    """Offer event formats (`mlgen.event_format.EventFormat`).
 
     Called when the first file is opened. Example::
 

@@ -23,7 +23,7 @@ from mlgen.hookspecs import PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
 from mlgen.stages import CONTRACT_VERSION, CONTRACTS, Contract, Stage
 
 if TYPE_CHECKING:
-    from mlgen.formats.contract import EventFormat
+    from mlgen.event_format import EventFormat
 
 HOST_DISTRIBUTION = "mlgen-hep"
 DISABLE_VARIABLE = "MLGEN_DISABLE_PLUGINS"
@@ -85,12 +85,17 @@ class PluginManager:
                 self._load(entry_point, source)
 
     def _load(self, entry_point: importlib.metadata.EntryPoint, source: Source) -> None:
+        name = f"{source.distribution}:{entry_point.name}"
+        self._sources[name] = source
+        complete = False
         with self._isolated(source):
             module = entry_point.load()
-            name = f"{source.distribution}:{entry_point.name}"
             self._pluggy.register(module, name)
-            self._sources[name] = source
             self._pluggy.check_pending()
+            complete = True
+        if not complete and self._pluggy.get_plugin(name) is not None:
+            # A hook that pluggy refused would otherwise be held against every package that is loaded after it.
+            self._pluggy.unregister(name=name)
 
     @contextlib.contextmanager
     def _isolated(self, source: Source) -> Iterator[None]:
@@ -136,7 +141,7 @@ class PluginManager:
     @functools.cached_property
     def event_formats(self) -> tuple[Registered[EventFormat], ...]:
         """The event formats, those of mlgen first."""
-        from mlgen.formats.contract import EventFormat
+        from mlgen.event_format import EventFormat
 
         found = self._offers(f"{PROJECT}_event_formats", EventFormat)  # type: ignore[type-abstract]
         return tuple(sorted(found, key=lambda r: r.source.distribution != HOST_DISTRIBUTION))
@@ -176,19 +181,25 @@ class PluginManager:
             )
         return same[0]
 
-    def plugin_class(self, registered: Registered[Plugin]) -> type[Any]:
+    @staticmethod
+    def plugin_class(registered: Registered[Plugin]) -> type[Any]:
         """Return the class of a plugin, with its heavy imports done.
 
         Raises:
-            PluginFailure: It could not be imported, or is no subclass of its contract.
+            PluginFailure: It could not be imported, or does not implement its contract.
         """
         with plugin_errors(registered):
-            implementation = registered.offer.factory()
+            implementation: Any = registered.offer.factory()
         contract = CONTRACTS[registered.offer.stage]
         if not (isinstance(implementation, type) and issubclass(implementation, contract)):
             raise PluginFailure(
                 f"{_described(registered)}: the factory gave {implementation!r}; "
                 f"a subclass of mlgen.stages.{contract.__name__} is expected"
+            )
+        if missing := sorted(getattr(implementation, "__abstractmethods__", ())):
+            raise PluginFailure(
+                f"{_described(registered)}: {implementation.__name__} does not implement {', '.join(missing)}, which "
+                f"mlgen.stages.{contract.__name__} asks for"
             )
         return implementation
 

@@ -66,10 +66,13 @@ class Geometry:
                 str(path), f"no binning for '{particle}'; there is one for: {', '.join(sorted(bins)) or 'nothing'}"
             )
         layers = []
-        for entry in bins[particle].iter("Layer"):
-            edges = tuple(float(edge) for edge in entry.get("r_edges", "").split(",") if edge)
-            if len(edges) > 1:
-                layers.append(Layer(int(entry.get("id", 0)), edges, int(entry.get("n_bin_alpha", 1))))
+        try:
+            for entry in bins[particle].iter("Layer"):
+                edges = tuple(float(edge) for edge in entry.get("r_edges", "").split(",") if edge)
+                if len(edges) > 1:
+                    layers.append(Layer(int(entry.get("id", 0)), edges, int(entry.get("n_bin_alpha", 1))))
+        except ValueError as error:
+            raise InputError(str(path), f"not a CaloChallenge binning file: {error}") from error
         return cls(particle, tuple(layers))
 
 

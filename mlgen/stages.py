@@ -190,6 +190,7 @@ class UnweightingReport:
         largest_overweight: Largest ratio of a weight to the maximum.
         negative_fraction: Share of kept events with a negative weight.
         effective_sample_size: (sum w)^2 / sum w^2 of the kept events (Kish).
+        remarks: What a user should know of these weights, in sentences.
     """
 
     candidates: int
@@ -201,6 +202,7 @@ class UnweightingReport:
     largest_overweight: float
     negative_fraction: float
     effective_sample_size: float
+    remarks: tuple[str, ...] = ()
 
 
 class Unweighter(Contract):

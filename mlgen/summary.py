@@ -11,8 +11,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from mlgen.event_format import Skipped
 from mlgen.events import EventBatch
-from mlgen.formats.contract import Skipped
 from mlgen.formats.reading import EventStream
 from mlgen.run_info import RunInfo
 from mlgen.stages import Progress, ProgressCallback, no_progress

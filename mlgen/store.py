@@ -1,0 +1,483 @@
+"""Trained models on disk.
+
+A model is a folder of two files: ``model.json`` says what it is (plugin, settings, training data, seed, report), and
+``weights.safetensors`` holds what was learned. Neither can hold code, and nothing is ever unpickled, so that a model
+from a stranger can be opened safely. There is no date in it: the same training gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+import mlgen
+from mlgen.errors import ModelError
+from mlgen.hookspecs import Plugin
+from mlgen.plugins import PluginManager, Registered, plugin_errors
+from mlgen.stages import Contract, Settings, State, TrainingReport
+
+FORMAT_VERSION = 1
+RECORD_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+#: A setting whose pydantic field has ``json_schema_extra={USE_TIME: True}`` only matters when the model is used
+#: (device, number of integration steps): it may differ from the training's, and the card's value is taken.
+USE_TIME = "use_time"
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """What a model was trained on.
+
+    Args:
+        source: File or process, for people.
+        sha256: SHA-256 of the content of the training data.
+        events: Number of events (points, showers) that were used.
+    """
+
+    source: str
+    sha256: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What ``model.json`` says.
+
+    Args:
+        plugin: The plugin's name, as in the card.
+        stage: The stage's name, as in the card.
+        distribution: The package that the plugin came from.
+        version: That package's version.
+        contract_version: The version of the contracts that the plugin was written for.
+        settings: All settings of the training, as JSON values.
+        trained_on: The training data.
+        seed: The seed of the training.
+        report: What the training said of itself.
+        weights_sha256: SHA-256 of ``weights.safetensors``.
+        mlgen_version: The mlgen that wrote it.
+    """
+
+    plugin: str
+    stage: str
+    distribution: str
+    version: str
+    contract_version: int
+    settings: Mapping[str, Any]
+    trained_on: TrainedOn
+    seed: int
+    report: TrainingReport
+    weights_sha256: str
+    mlgen_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model that was loaded: ready to use, with its record, the settings in force and its `model_sha256`."""
+
+    implementation: Contract
+    record: ModelRecord
+    settings: Settings
+    sha256: str
+
+
+def save_model(
+    folder: Path,
+    plugin: Registered[Plugin],
+    settings: Settings,
+    implementation: Contract,
+    *,
+    trained_on: TrainedOn,
+    seed: int,
+    report: TrainingReport,
+    force: bool = False,
+) -> Path:
+    """Keep a trained plugin in `folder`.
+
+    The files are written into a temporary folder beside it, which is then renamed: no half-written model is left,
+    whatever happens.
+
+    Args:
+        folder: Where; its parents are made.
+        plugin: The plugin as it was found.
+        settings: The settings that it was trained with.
+        implementation: The trained plugin.
+        trained_on: The training data.
+        seed: The seed of the training.
+        report: What the training said of itself.
+        force: Whether a model that is there already is replaced.
+
+    Raises:
+        ModelError: There is something at `folder`, the disk refuses it, or the plugin's state is not arrays.
+    """
+    check_free(folder, force=force)
+    with plugin_errors(plugin):
+        state = implementation.state()
+    weights = state_to_bytes(state)
+    record = ModelRecord(
+        plugin=plugin.offer.name,
+        stage=plugin.offer.stage.value,
+        distribution=plugin.source.distribution,
+        version=plugin.source.version,
+        contract_version=plugin.offer.contract_version,
+        settings=settings.model_dump(mode="json"),
+        trained_on=trained_on,
+        seed=seed,
+        report=report,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        mlgen_version=mlgen.__version__,
+    )
+    contents = {RECORD_FILE: _record_to_json(record), WEIGHTS_FILE: weights}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_sibling(folder) as temporary:
+            for name, content in contents.items():
+                with (temporary / name).open("xb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            _move_into_place(temporary, folder)
+    except OSError as error:
+        raise ModelError(f"{folder}: the model could not be written: {error}") from error
+    return folder
+
+
+def check_free(folder: Path, *, force: bool = False) -> None:
+    """Refuse a folder that `save_model` would refuse; to be asked before a long training.
+
+    With `force`, a model may be replaced, but nothing else: a folder with any other file in it is left alone.
+
+    Raises:
+        ModelError: There is something that may not be replaced.
+    """
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise ModelError(f"{folder}: there is a file of this name; a model is a folder. Choose another name")
+    names = {entry.name for entry in folder.iterdir()}
+    if not names:
+        return
+    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE}):
+        raise ModelError(
+            f"{folder}: the folder holds '{others[0]}', which is not part of a model, and is left as it is. "
+            "Choose another folder"
+        )
+    if not force:
+        raise ModelError(f"{folder}: there is a model already; allow its replacement (force), or choose another folder")
+
+
+def read_record(folder: Path) -> ModelRecord:
+    """Read what a model is, without its weights.
+
+    Raises:
+        ModelError: There is no model, or its record is damaged or of another format version.
+    """
+    return _record_from_json(folder / RECORD_FILE, _read(folder, RECORD_FILE))
+
+
+def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | None = None) -> StoredModel:
+    """Load a model for a plugin.
+
+    Args:
+        folder: The model's folder.
+        plugin: The plugin that is to use it.
+        settings: The card's settings, which may not contradict the training's (`differences`); None for the
+            training's own.
+
+    Raises:
+        ModelError: The model is damaged, or is of another plugin, version, shape or settings; both sides are named.
+        mlgen.errors.PluginFailure: The plugin itself failed.
+    """
+    record_bytes = _read(folder, RECORD_FILE)
+    record = _record_from_json(folder / RECORD_FILE, record_bytes)
+    _check_plugin(folder, record, plugin)
+    in_force = _settings_in_force(folder, record, plugin, settings)
+    weights = _read(folder, WEIGHTS_FILE)
+    found = hashlib.sha256(weights).hexdigest()
+    if found != record.weights_sha256:
+        raise ModelError(
+            f"{folder / WEIGHTS_FILE}: SHA-256 {found}, but {RECORD_FILE} was written with {record.weights_sha256}; "
+            "the file is damaged or from another model. Copy the model again, or train it again"
+        )
+    try:
+        state = state_from_bytes(weights)
+        implementation_class = PluginManager.plugin_class(plugin)
+        with plugin_errors(plugin):
+            implementation: Contract = implementation_class.from_state(in_force, state)
+    except ModelError as error:
+        raise ModelError(f"{folder / WEIGHTS_FILE}: {error}") from error
+    return StoredModel(implementation, record, in_force, _combined_sha256(weights, record_bytes))
+
+
+def model_sha256(folder: Path) -> str:
+    """SHA-256 of a model, as outputs name it: that of ``cat weights.safetensors model.json``."""
+    return _combined_sha256(_read(folder, WEIGHTS_FILE), _read(folder, RECORD_FILE))
+
+
+def differences(record: ModelRecord, settings: Settings) -> list[str]:
+    """Where a card's settings contradict those of the training, in words.
+
+    Only what the card says counts: a setting that it leaves to the default is taken from the training. Settings
+    marked with `USE_TIME` may differ.
+
+    Returns:
+        Sentences such as ``width: trained with 128, card says 64``.
+    """
+    said = settings.model_dump(mode="json", exclude_unset=True)
+    training = {name: value for name, value in said.items() if name not in _use_time_fields(type(settings))}
+    return list(_compared("", record.settings, training))
+
+
+def state_to_bytes(state: State) -> bytes:
+    """Return a plugin's state as the content of a safetensors file; the same state gives the same bytes.
+
+    Raises:
+        ModelError: Something in it is no array of numbers.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name in sorted(state):
+        array = state[name]
+        if not isinstance(array, np.ndarray):
+            raise ModelError(f"state '{name}' is {type(array).__name__}; a NumPy array is expected")
+        # Safetensors copies memory as it lies, so that it has to lie in C order and the machine's byte order.
+        arrays[name] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+    try:
+        return bytes(save(arrays))
+    except SafetensorError as error:
+        raise ModelError(f"the plugin's state cannot be kept: {error}") from error
+
+
+def state_from_bytes(content: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Inverse of `state_to_bytes`.
+
+    Raises:
+        ModelError: It is no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(content))
+    except SafetensorError as error:
+        raise ModelError(f"not a safetensors file: {error}. Copy the model again, or train it again") from error
+
+
+def _check_plugin(folder: Path, record: ModelRecord, plugin: Registered[Plugin]) -> None:
+    place = folder / RECORD_FILE
+    wanted = plugin.offer
+    if (record.stage, record.plugin) != (wanted.stage.value, wanted.name):
+        raise ModelError(
+            f"{place}: a model of the {record.stage} plugin '{record.plugin}' was asked to serve the "
+            f"{wanted.stage.value} plugin '{wanted.name}'. Name the other plugin, or another model"
+        )
+    if record.distribution != plugin.source.distribution:
+        raise ModelError(
+            f"{place}: the model is of '{record.plugin}' from {record.distribution} {record.version}; the plugin of "
+            f"this name here is from {plugin.source}. Install {record.distribution}, or train it again"
+        )
+    if record.contract_version != wanted.contract_version:
+        raise ModelError(
+            f"{place}: the model was trained under version {record.contract_version} of the contracts; "
+            f"'{wanted.name}' of {plugin.source} is written for version {wanted.contract_version}. Train it again"
+        )
+    if _release(record.version) != _release(plugin.source.version):
+        raise ModelError(
+            f"{place}: the model was trained with {record.distribution} {record.version}; {plugin.source} is "
+            f"installed. Install {record.distribution} {'.'.join(_release(record.version))}, or train it again"
+        )
+
+
+def _settings_in_force(
+    folder: Path, record: ModelRecord, plugin: Registered[Plugin], settings: Settings | None
+) -> Settings:
+    chosen = dict(record.settings)
+    if settings is not None:
+        if found := differences(record, settings):
+            raise ModelError(
+                f"{folder / RECORD_FILE}: the model was trained with other settings: {'; '.join(found)}. "
+                "Take them out of the card, or train it again"
+            )
+        said = settings.model_dump(mode="json", exclude_unset=True)
+        chosen |= {name: said[name] for name in _use_time_fields(type(settings)) if name in said}
+    try:
+        return plugin.offer.settings.model_validate(chosen)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ModelError(
+            f"{folder / RECORD_FILE}: {plugin.source} does not accept the settings that the model was trained with "
+            f"by {record.distribution} {record.version}: {problems}. Train it again"
+        ) from error
+
+
+def _use_time_fields(settings: type[Settings]) -> set[str]:
+    return {
+        name
+        for name, information in settings.model_fields.items()
+        if isinstance(information.json_schema_extra, dict) and information.json_schema_extra.get(USE_TIME)
+    }
+
+
+def _compared(place: str, trained: Mapping[str, Any], said: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in said.items():
+        before = trained.get(name, _ABSENT)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _compared(f"{place}{name}.", before, value)
+        elif before is _ABSENT:
+            yield f"{place}{name}: trained without it, card says {value}"
+        elif _strict(before) != _strict(value):
+            yield f"{place}{name}: trained with {before}, card says {value}"
+
+
+def _release(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
+
+
+def _combined_sha256(weights: bytes, record: bytes) -> str:
+    return hashlib.sha256(weights + record).hexdigest()
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        missing = "there is no such folder" if not folder.exists() else f"there is no {name} in it"
+        raise ModelError(
+            f"{folder}: {missing}; a model is a folder with {RECORD_FILE} and {WEIGHTS_FILE}. "
+            "Check the path, or train the model"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{folder / name}: cannot be read: {error}") from error
+
+
+def _strict(value: Any) -> Any:
+    """Make what JSON has no way to say fit: NumPy scalars as numbers, NaN and infinities as text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
+    if isinstance(value, Mapping):
+        return {str(key): _strict(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(entry) for entry in value]
+    return value
+
+
+def _number(value: Any) -> Any:
+    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _record_to_json(record: ModelRecord) -> bytes:
+    content = {
+        "format_version": FORMAT_VERSION,
+        "plugin": record.plugin,
+        "stage": record.stage,
+        "distribution": record.distribution,
+        "version": record.version,
+        "contract_version": record.contract_version,
+        "settings": record.settings,
+        "trained_on": {
+            "source": record.trained_on.source,
+            "sha256": record.trained_on.sha256,
+            "events": record.trained_on.events,
+        },
+        "seed": record.seed,
+        "report": {
+            "figures": record.report.figures,
+            "curves": record.report.curves,
+            "remarks": record.report.remarks,
+        },
+        "weights_sha256": record.weights_sha256,
+        "mlgen_version": record.mlgen_version,
+    }
+    try:
+        return (json.dumps(_strict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except TypeError as error:
+        raise ModelError(f"the report of '{record.plugin}' is not numbers and text: {error}") from error
+
+
+def _record_from_json(place: Path, content: bytes) -> ModelRecord:
+    try:
+        values = json.loads(content.decode())
+    except ValueError as error:
+        raise ModelError(f"{place}: not JSON: {error}. Copy the model again, or train it again") from error
+    if not isinstance(values, dict) or not isinstance(version := values.get("format_version"), int):
+        raise ModelError(f"{place}: not the record of an mlgen model; a 'format_version' is expected")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{place}: written in version {version} of the model format by mlgen {values.get('mlgen_version', '?')}; "
+            f"mlgen {mlgen.__version__} reads version {FORMAT_VERSION}. Use that mlgen, or train it again"
+        )
+    try:
+        report = values["report"]
+        return ModelRecord(
+            plugin=str(values["plugin"]),
+            stage=str(values["stage"]),
+            distribution=str(values["distribution"]),
+            version=str(values["version"]),
+            contract_version=int(values["contract_version"]),
+            settings=dict(values["settings"]),
+            trained_on=TrainedOn(**values["trained_on"]),
+            seed=int(values["seed"]),
+            report=TrainingReport(
+                figures={name: _number(value) for name, value in report["figures"].items()},
+                curves={name: [float(_number(value)) for value in curve] for name, curve in report["curves"].items()},
+                remarks=tuple(report["remarks"]),
+            ),
+            weights_sha256=str(values["weights_sha256"]),
+            mlgen_version=str(values["mlgen_version"]),
+        )
+    except KeyError as error:
+        raise ModelError(f"{place}: {error} is missing. Copy the model again, or train it again") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{place}: damaged: {error}. Copy the model again, or train it again") from error
+
+
+@contextlib.contextmanager
+def _temporary_sibling(folder: Path) -> Iterator[Path]:
+    """Make a folder beside `folder`, gone again afterwards unless it was renamed."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        # mkdtemp makes it private; a model is as public as anything else that the user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o777 & ~mask)
+        yield temporary
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+
+
+def _move_into_place(temporary: Path, folder: Path) -> None:
+    """Rename `temporary` to `folder`; an older model steps aside first, and back again when the renaming fails."""
+    if not folder.exists() or not any(folder.iterdir()):
+        temporary.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    older = aside / folder.name
+    folder.rename(older)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        older.rename(folder)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside)

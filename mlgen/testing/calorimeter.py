@@ -1,0 +1,117 @@
+"""Tests for plugins of the stage ``calorimeter``."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from mlgen.showers import ShowerBatch
+from mlgen.stages import ProgressCallback, ShowerSurrogate, TrainingReport, no_progress
+from mlgen.testing.base import TrainedContractTests
+from mlgen.testing.rules import Arrays, require, require_array, require_refusal, unchanged
+from mlgen.testing.samples import showers
+
+SurrogateT = TypeVar("SurrogateT", bound=ShowerSurrogate)
+
+
+class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
+    """Tests for an `mlgen.stages.ShowerSurrogate`.
+
+    Attributes:
+        training_showers: Showers of the training.
+    """
+
+    training_showers: ClassVar[int] = 1000
+
+    def sample(self) -> ShowerBatch:
+        """Return the training showers."""
+        return showers(self.training_showers, self.rng(10))
+
+    def learn(
+        self, implementation: SurrogateT, rng: np.random.Generator, progress: ProgressCallback = no_progress
+    ) -> TrainingReport:
+        """Train on `sample`."""
+        return implementation.train(iter([self.sample()]), rng, progress)
+
+    def use(self, implementation: SurrogateT, rng: np.random.Generator) -> Arrays:
+        """Generate showers for the first particles of the sample."""
+        return _arrays(self._generate(implementation, 50, rng))
+
+    def _generate(self, implementation: SurrogateT, n: int, rng: np.random.Generator) -> ShowerBatch:
+        sample = self.sample()
+        return implementation.generate(sample.pdg_id[:n], sample.incident_energy[:n], sample.direction[:n], rng)
+
+    def test_showers_have_the_right_shape(self) -> None:
+        """One shower for each particle, in the order of the particles, with voxels that are not negative."""
+        sample = self.sample()
+        for n in (0, 1, 100):
+            made = self._generate(self.ready(), n, self.rng(1))
+            require_array(made.voxels, (n, sample.geometry.n_voxels), "f", "voxels")
+            require_array(made.pdg_id, (n,), "iu", "pdg_id")
+            require_array(made.incident_energy, (n,), "f", "incident_energy")
+            require_array(made.direction, (n, 3), "f", "direction")
+            require(np.all(made.voxels >= 0), "a deposited energy must not be negative")
+            for name in ("pdg_id", "incident_energy", "direction"):
+                same = np.array_equal(getattr(made, name), getattr(sample, name)[:n])
+                require(same, f"{name} of the showers must be that of the incident particles")
+
+    def test_geometry_is_that_of_the_training(self) -> None:
+        """The voxels mean what they meant in the training, also after saving and loading."""
+        ready, expected = self.ready(), self.sample().geometry
+        require(ready.geometry == expected, "geometry has to be that of the training showers")
+        require(self._generate(ready, 3, self.rng(1)).geometry == expected, "showers have to carry that geometry")
+        loaded = type(ready).from_state(self.settings(), ready.state())
+        require(loaded.geometry == expected, "geometry has to survive saving and loading")
+
+    def test_inputs_are_not_changed(self) -> None:
+        """Training and generating leave the arrays that are handed over as they are."""
+        sample = self.sample()
+        with unchanged(_arrays(sample), "the arrays that are handed over must not be changed"):
+            implementation = self.make()
+            implementation.train([sample], self.rng())
+            implementation.generate(sample.pdg_id, sample.incident_energy, sample.direction, self.rng(1))
+
+    def test_training_on_several_batches(self) -> None:
+        """Training takes batches of any size, also an empty one among them."""
+        sample = self.sample()
+        half = len(sample) // 2
+        parts = [_part(sample, slice(None, half)), _part(sample, slice(half, half)), _part(sample, slice(half, None))]
+        implementation = self.make()
+        implementation.train(iter(parts), self.rng())
+        require(len(self._generate(implementation, 3, self.rng(1))) == 3, "training on several batches has to work")
+
+    def test_bad_training_data_are_refused(self) -> None:
+        """Nothing, NaN and voxels that do not belong to the geometry are errors."""
+        sample = self.sample()
+        with_nan = sample.voxels.copy()
+        with_nan[2, 3] = np.nan
+        for batches, what in (
+            ([], "training on nothing"),
+            ([_part(sample, slice(0, 0))], "training on an empty batch"),
+            ([dataclasses.replace(sample, voxels=with_nan)], "training on voxels with NaN"),
+            ([dataclasses.replace(sample, voxels=sample.voxels[:, :-1])], "training with a voxel missing"),
+        ):
+            require_refusal(partial(self.make().train, batches, self.rng()), what)
+
+    def test_bad_particles_are_refused(self) -> None:
+        """Energies that are NaN or negative, and arrays that do not belong together, are errors."""
+        sample = _part(self.sample(), slice(5))
+        pdg_id, energy, direction = sample.pdg_id, sample.incident_energy, sample.direction
+        for particles, energies, directions, what in (
+            (pdg_id, energy * np.nan, direction, "an incident energy of NaN"),
+            (pdg_id, -energy, direction, "a negative incident energy"),
+            (pdg_id, energy[:-1], direction, "an incident energy missing"),
+            (pdg_id, energy, direction[:, :2], "directions of shape (n, 2)"),
+        ):
+            require_refusal(partial(self.ready().generate, particles, energies, directions, self.rng()), what)
+
+
+def _arrays(batch: ShowerBatch) -> Arrays:
+    return {name: getattr(batch, name) for name in ("incident_energy", "pdg_id", "direction", "voxels")}
+
+
+def _part(batch: ShowerBatch, selection: slice) -> ShowerBatch:
+    return ShowerBatch(**{name: array[selection] for name, array in _arrays(batch).items()}, geometry=batch.geometry)

@@ -1,0 +1,173 @@
+"""Small training samples, made with NumPy alone, that obey every rule of `mlgen.testing.event_rules`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlgen.events import EventBatch
+from mlgen.run_info import Beam, Process, RunInfo
+from mlgen.showers import Geometry, Layer, ShowerBatch
+from mlgen.stages import FloatArray, IntArray
+
+BEAM_ENERGY = 6500.0
+CROSS_SECTION = 1500.0
+_Z_MASS, _Z_WIDTH = 91.1876, 2.4955
+
+
+def drell_yan_events(n: int, rng: np.random.Generator, gluon_fraction: float = 0.5) -> tuple[EventBatch, RunInfo]:
+    """Make events like q q~ -> Z -> mu- mu+, some with a gluon, as hard events of proton collisions at 13 TeV.
+
+    The shapes are only roughly those of nature; momentum conservation, mass shells, mothers and colours are exact up to
+    rounding. All particles but the Z are massless, as in most hard events. Weights are equal and average to
+    the cross section.
+
+    Args:
+        n: Number of events.
+        rng: Source of all random numbers.
+        gluon_fraction: Share of events that have a gluon.
+
+    Returns:
+        The events, and what is true of their file.
+    """
+    # What the initial state makes is put together in its own rest frame, and then boosted along the beams.
+    z_mass = np.clip(_Z_MASS + 0.5 * _Z_WIDTH * np.tan(np.pi * (rng.random(n) - 0.5) * 0.95), 60.0, 120.0)
+    with_gluon = rng.random(n) < gluon_fraction
+    recoil = np.where(with_gluon, 5.0 + rng.exponential(25.0, n), 0.0)
+    z_momentum = recoil[:, None] * _directions(n, rng)
+    z_energy = np.sqrt(z_mass**2 + recoil**2)
+    lepton = 0.5 * z_mass[:, None] * _directions(n, rng)
+    first = _boosted(np.concatenate([lepton, 0.5 * z_mass[:, None]], axis=1), z_momentum / z_mass[:, None])
+    second = _boosted(np.concatenate([-lepton, 0.5 * z_mass[:, None]], axis=1), z_momentum / z_mass[:, None])
+    gluon = np.concatenate([-z_momentum, recoil[:, None]], axis=1)
+    # The incoming partons must have less than the beams' energy: both x stay below 1.
+    limit = np.log(2 * BEAM_ENERGY / (z_energy + recoil)) - 0.1
+    along = np.zeros((n, 3))
+    along[:, 2] = np.sinh(np.clip(rng.normal(0.0, 1.5, n), -limit, limit))
+    first, second, gluon = (_boosted(momentum, along) for momentum in (first, second, gluon))
+    boson = first + second
+    total = boson + gluon
+    forward, backward = 0.5 * (total[:, 3] + total[:, 2]), 0.5 * (total[:, 3] - total[:, 2])
+    zero = np.zeros(n)
+    momenta = np.stack(
+        [
+            np.stack([zero, zero, forward, forward], axis=1),
+            np.stack([zero, zero, -backward, backward], axis=1),
+            boson,
+            first,
+            second,
+            gluon,
+        ],
+        axis=1,
+    )
+    return _drell_yan_batch(momenta, with_gluon, rng), drell_yan_run_info()
+
+
+def drell_yan_run_info() -> RunInfo:
+    """Return what is true of a file of `drell_yan_events`: proton beams of 6500 GeV, equal weights."""
+    return RunInfo(
+        beams=(Beam(2212, BEAM_ENERGY), Beam(2212, BEAM_ENERGY)),
+        weight_strategy=3,
+        processes=(Process(1, CROSS_SECTION, 1.0, CROSS_SECTION),),
+        generator="mlgen.testing",
+    )
+
+
+def _drell_yan_batch(momenta: FloatArray, with_gluon: npt.NDArray[np.bool_], rng: np.random.Generator) -> EventBatch:
+    n = len(momenta)
+    flavour = rng.choice(np.array([1, 2]), n)
+    quark_first = rng.random(n) < 0.5
+    # By particle: both partons, Z, mu-, mu+, gluon. The colour line runs from the quark into the antiquark or,
+    # with a gluon, from the quark into the gluon and from there into the antiquark.
+    columns: dict[str, IntArray] = {
+        "pdg_id": np.tile([0, 0, 23, 13, -13, 21], (n, 1)),
+        "status": np.tile([-1, -1, 2, 1, 1, 1], (n, 1)),
+        "mother1": np.tile([0, 0, 1, 3, 3, 1], (n, 1)),
+        "mother2": np.tile([0, 0, 2, 3, 3, 2], (n, 1)),
+        "color1": np.tile([0, 0, 0, 0, 0, 501], (n, 1)),
+        "color2": np.tile([0, 0, 0, 0, 0, 502], (n, 1)),
+    }
+    antiquark_colour = np.where(with_gluon, 502, 501)
+    for place, is_quark in ((0, quark_first), (1, ~quark_first)):
+        columns["pdg_id"][:, place] = np.where(is_quark, flavour, -flavour)
+        columns["color1"][:, place] = np.where(is_quark, 501, 0)
+        columns["color2"][:, place] = np.where(is_quark, 0, antiquark_colour)
+    present = np.ones((n, 6), bool)
+    present[:, 5] = with_gluon
+    mass = np.zeros((n, 6))
+    boson = momenta[:, 2]
+    mass[:, 2] = np.sqrt(
+        (boson[:, 3] - boson[:, 2]) * (boson[:, 3] + boson[:, 2]) - boson[:, 0] ** 2 - boson[:, 1] ** 2
+    )
+    flat: dict[str, npt.NDArray[Any]] = {name: column[present] for name, column in columns.items()}
+    flat |= {name: momenta[:, :, i][present] for i, name in enumerate(("px", "py", "pz", "energy"))}
+    flat["generated_mass"] = mass[present]
+    return EventBatch.from_columns(
+        np.where(with_gluon, 6, 5),
+        flat,
+        weight=CROSS_SECTION,
+        process_id=1,
+        scale=_Z_MASS,
+        alpha_qed=1 / 128,
+        alpha_qcd=0.118,
+    )
+
+
+def scattering_amplitudes(n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, IntArray]:
+    r"""Make points of e- e+ -> mu- mu+ through a photon, massless, in the centre of mass.
+
+    Args:
+        n: Number of points.
+        rng: Source of all random numbers.
+
+    Returns:
+        Momenta ``(n, 4, 4)`` as ``(px, py, pz, energy)`` in GeV, :math:`1 + \cos^2\theta` of shape ``(n,)``, to
+        which :math:`|M|^2` is proportional (Peskin and Schroeder, sec. 5.1), and the PDG ids ``(4,)``.
+    """
+    energy = rng.uniform(50.0, 200.0, n)
+    directions = _directions(n, rng)
+    momenta = np.zeros((n, 4, 4))
+    momenta[:, :, 3] = energy[:, None]
+    momenta[:, 0, 2], momenta[:, 1, 2] = energy, -energy
+    momenta[:, 2, :3], momenta[:, 3, :3] = energy[:, None] * directions, -energy[:, None] * directions
+    return momenta, 1 + directions[:, 2] ** 2, np.array([11, -11, 13, -13])
+
+
+def showers(n: int, rng: np.random.Generator) -> ShowerBatch:
+    """Make photon showers in a small calorimeter of 2 layers and 12 voxels.
+
+    About 80% of the incident energy (1 to 100 GeV, uniform in its logarithm) is deposited, less and less with radius;
+    a fifth of the voxels is empty.
+
+    Args:
+        n: Number of showers.
+        rng: Source of all random numbers.
+    """
+    geometry = Geometry("photon", (Layer(0, (0.0, 10.0, 20.0, 40.0), 2), Layer(1, (0.0, 10.0, 20.0, 40.0), 2)))
+    energy = np.exp(rng.uniform(np.log(1e3), np.log(1e5), n))
+    shape = np.tile(np.repeat([4.0, 2.0, 1.0], 2), 2)
+    shares = rng.gamma(shape, size=(n, 12))
+    shares *= rng.random((n, 12)) > 0.2
+    deposited = energy * np.clip(rng.normal(0.8, 0.02, n), 0.5, 1.0)
+    total = shares.sum(axis=1)
+    voxels = shares * (deposited / np.where(total > 0, total, 1.0))[:, None]
+    return ShowerBatch(energy, np.full(n, 22), np.tile([0.0, 0.0, 1.0], (n, 1)), voxels, geometry)
+
+
+def _directions(n: int, rng: np.random.Generator) -> FloatArray:
+    """Isotropic unit vectors, ``(n, 3)``."""
+    cosine = rng.uniform(-1.0, 1.0, n)
+    azimuth = rng.uniform(0.0, 2 * np.pi, n)
+    sine = np.sqrt(1 - cosine**2)
+    return np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine], axis=1)
+
+
+def _boosted(momentum: FloatArray, velocity: FloatArray) -> FloatArray:
+    r"""Boost momenta ``(n, 4)`` by the spatial part :math:`\gamma \vec\beta`, ``(n, 3)``, of a four-velocity."""
+    gamma = np.sqrt(1 + np.sum(velocity**2, axis=1))
+    along = np.sum(momentum[:, :3] * velocity, axis=1)
+    energy = gamma * momentum[:, 3] + along
+    space = momentum[:, :3] + ((momentum[:, 3] + energy) / (1 + gamma))[:, None] * velocity
+    return np.concatenate([space, energy[:, None]], axis=1)

@@ -1,0 +1,276 @@
+"""A small third-party package: one correct plugin of each stage, as simple as the contract allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from mlgen.errors import ModelError, TrainingError, WeightError
+from mlgen.events import EventBatch
+from mlgen.hookspecs import Plugin, hookimpl
+from mlgen.run_info import RunInfo
+from mlgen.showers import Geometry, Layer, ShowerBatch
+from mlgen.stages import (
+    Amplitude,
+    AmplitudeSurrogate,
+    EventGenerator,
+    Exactness,
+    PhaseSpaceSampler,
+    Points,
+    Progress,
+    Settings,
+    ShowerSurrogate,
+    Stage,
+    TrainingReport,
+    Unweighted,
+    Unweighter,
+    UnweightingReport,
+    no_progress,
+)
+
+
+class ToySettings(Settings):
+    channels: int = 2
+    width: int = 64
+
+
+def fitted(state: Mapping[str, Any], dimensions: Mapping[str, int]) -> dict[str, Any]:
+    found = {name: np.ndim(array) for name, array in state.items()}
+    if found != dict(dimensions):
+        raise ModelError(f"arrays with dimensions {dict(dimensions)} are expected; there are {found}")
+    return {name: np.array(array) for name, array in state.items()}
+
+
+def text_array(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8).copy()
+
+
+class Toy:
+    """State is a dict of arrays; `dimensions` says which."""
+
+    dimensions: ClassVar[Mapping[str, int]] = {}
+
+    def __init__(self, settings: ToySettings) -> None:
+        self.settings = settings
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.arrays
+
+    @classmethod
+    def from_state(cls, settings: Any, state: Mapping[str, Any]) -> Self:
+        made = cls(settings)
+        made.arrays = fitted(state, cls.dimensions)
+        return made
+
+
+class FlatSampler(Toy, PhaseSpaceSampler):
+    """Uniform points, each channel equally often."""
+
+    dimensions: ClassVar = {"mean": 0}
+
+    def train(self, integrand, budget, rng, progress=no_progress):
+        if budget < 1:
+            raise TrainingError(f"a budget of {budget} points is not enough; 1 is expected")
+        values = integrand(rng.random((budget, 3)), rng.integers(self.settings.channels, size=budget))
+        if not np.all(np.isfinite(values)):
+            raise TrainingError("the integrand is not finite")
+        self.arrays = {"mean": np.asarray(values.mean())}
+        progress(Progress(1, 1, "mean", float(values.mean())))
+        return TrainingReport({"mean": float(values.mean())})
+
+    def sample(self, n, rng):
+        if n < 0:
+            raise ValueError(f"{n} points were asked for")
+        channels = self.settings.channels
+        return Points(rng.random((n, 3)), rng.integers(channels, size=n), np.full(n, 1 / channels))
+
+    def channel_weights(self, x, prior):
+        if x.ndim != 2 or x.shape[1] != 3 or prior.shape != (len(x), self.settings.channels):
+            raise ValueError(f"x has shape {x.shape} and prior {prior.shape}")
+        if not np.all(np.isfinite(x)):
+            raise ValueError("x is not finite")
+        return prior / prior.sum(axis=1, keepdims=True)
+
+
+class CosineAmplitude(Toy, AmplitudeSurrogate):
+    """A straight line in the squared cosine of the first outgoing particle's angle."""
+
+    dimensions: ClassVar = {"line": 1, "spread": 0, "particles": 0}
+
+    @staticmethod
+    def feature(momenta):
+        return (momenta[:, 2, 2] / momenta[:, 2, 3]) ** 2
+
+    def train(self, momenta, values, pdg_ids, rng, progress=no_progress):
+        if momenta.ndim != 3 or momenta.shape != (len(values), len(pdg_ids), 4) or len(values) == 0:
+            raise TrainingError(f"momenta have shape {momenta.shape}, values {values.shape}")
+        if not (np.all(np.isfinite(momenta)) and np.all(np.isfinite(values))):
+            raise TrainingError("the training data are not finite")
+        line = np.polyfit(self.feature(momenta), values, 1)
+        spread = np.std(values - np.polyval(line, self.feature(momenta)))
+        self.arrays = {"line": line, "spread": np.asarray(spread), "particles": np.asarray(len(pdg_ids))}
+        progress(Progress(1, 1))
+        return TrainingReport({"spread": float(spread)}, {"loss": [float(spread)]})
+
+    def predict(self, momenta):
+        if momenta.shape[1:] != (int(self.arrays["particles"]), 4) or not np.all(np.isfinite(momenta)):
+            raise ValueError(f"momenta of shape {momenta.shape} are not (n, particles, 4), or not finite")
+        value = np.polyval(self.arrays["line"], self.feature(momenta))
+        return Amplitude(value, np.full(len(value), float(self.arrays["spread"])), np.zeros(len(value)))
+
+
+class KeepAll(Toy, Unweighter):
+    """Every candidate that has a weight, with that weight."""
+
+    dimensions: ClassVar = {"kept_share": 0}
+
+    def __init__(self, settings: ToySettings) -> None:
+        super().__init__(settings)
+        self.candidates = 0
+        self.kept: list[np.ndarray] = []
+
+    @staticmethod
+    def checked(weights):
+        if weights.ndim != 1 or not np.all(np.isfinite(weights)):
+            raise WeightError(f"finite weights (n,) are expected, not {weights.shape}")
+        return weights
+
+    def prepare(self, weights):
+        batches = [self.checked(batch) for batch in weights]
+        total = sum(len(batch) for batch in batches)
+        kept = sum(int(np.count_nonzero(batch)) for batch in batches)
+        if kept == 0:
+            raise WeightError("there is no candidate with a weight")
+        self.arrays = {"kept_share": np.asarray(kept / total)}
+
+    def unweight(self, weights, rng):
+        if not self.arrays:
+            raise WeightError("prepare() comes first")
+        index = np.flatnonzero(self.checked(weights))
+        new = weights[index] * float(self.arrays["kept_share"])
+        self.candidates += len(weights)
+        self.kept.append(new)
+        return Unweighted(index, new)
+
+    def report(self):
+        new = np.concatenate([np.empty(0), *self.kept])
+        n = max(len(new), 1)
+        return UnweightingReport(
+            candidates=self.candidates,
+            accepted=len(new),
+            efficiency=len(new) / max(self.candidates, 1),
+            maximum_weight=float("inf"),
+            overweight_events=0,
+            overweight_share=0.0,
+            largest_overweight=0.0,
+            negative_fraction=float(np.sum(new < 0)) / n,
+            effective_sample_size=float(new.sum() ** 2 / np.sum(new**2)) if len(new) else 0.0,
+        )
+
+
+class EventLibrary(Toy, EventGenerator):
+    """Events of the training, turned around the beams by a random angle."""
+
+    names = ("pdg_id", "status", "mother1", "mother2", "color1", "color2", "px", "py", "pz", "energy", "generated_mass")
+    dimensions: ClassVar = dict.fromkeys(names, 1) | {"counts": 1, "weight": 1, "run_info": 1}
+
+    def train(self, events, run_info, rng, progress=no_progress):
+        batches = [batch for batch in events if len(batch)]
+        if not batches:
+            raise TrainingError("there are no events")
+        joined = EventBatch.concatenate(batches)
+        if not np.all(np.isfinite(joined.momenta())):
+            raise TrainingError("a momentum is not finite")
+        self.arrays = joined.columns(self.names)
+        self.arrays |= {"counts": joined.counts, "weight": joined.weight, "run_info": text_array(run_info.to_json())}
+        progress(Progress(1, 1))
+        return TrainingReport({"events": len(joined)})
+
+    @property
+    def run_info(self):
+        return RunInfo.from_json(self.arrays["run_info"].tobytes().decode())
+
+    def generate(self, n, rng):
+        if n < 0:
+            raise ValueError(f"{n} events were asked for")
+        columns = {name: self.arrays[name] for name in self.names}
+        library = EventBatch.from_columns(self.arrays["counts"], columns, weight=self.arrays["weight"])
+        chosen = library[rng.integers(len(library), size=n)]
+        angle = np.repeat(rng.uniform(0, 2 * np.pi, n), chosen.counts)
+        columns = chosen.columns(self.names)
+        px, py = columns["px"], columns["py"]
+        columns["px"], columns["py"] = (
+            np.cos(angle) * px - np.sin(angle) * py,
+            np.sin(angle) * px + np.cos(angle) * py,
+        )
+        return EventBatch.from_columns(chosen.counts, columns, weight=chosen.weight)
+
+
+class ShowerLibrary(Toy, ShowerSurrogate):
+    """Showers of the training, scaled to the incident energy."""
+
+    dimensions: ClassVar = {"energy": 1, "voxels": 2, "layers": 1}
+
+    def train(self, showers, rng, progress=no_progress):
+        batches = [batch for batch in showers if len(batch)]
+        if not batches:
+            raise TrainingError("there are no showers")
+        for batch in batches:
+            if batch.voxels.shape != (len(batch), batch.geometry.n_voxels) or not np.all(np.isfinite(batch.voxels)):
+                raise TrainingError(f"voxels of shape {batch.voxels.shape} do not fit the geometry, or are not finite")
+        self.arrays = {
+            "energy": np.concatenate([batch.incident_energy for batch in batches]),
+            "voxels": np.concatenate([batch.voxels for batch in batches]),
+            "layers": text_array(json.dumps(dataclasses.asdict(batches[0].geometry))),
+        }
+        progress(Progress(1, 1))
+        return TrainingReport()
+
+    @property
+    def geometry(self):
+        values = json.loads(self.arrays["layers"].tobytes())
+        layers = [Layer(e["layer_id"], tuple(e["radial_edges"]), e["n_angular"]) for e in values["layers"]]
+        return Geometry(values["particle"], tuple(layers))
+
+    def generate(self, pdg_id, incident_energy, direction, rng):
+        n = len(pdg_id)
+        if incident_energy.shape != (n,) or direction.shape != (n, 3) or not np.all(incident_energy > 0):
+            raise ValueError("incident particles need a positive energy and a direction (n, 3)")
+        chosen = rng.integers(len(self.arrays["energy"]), size=n)
+        scale = incident_energy / self.arrays["energy"][chosen]
+        voxels = self.arrays["voxels"][chosen] * scale[:, None]
+        return ShowerBatch(incident_energy, pdg_id, direction, voxels, self.geometry)
+
+
+def _plugin(name: str, stage: Stage, implementation: type[Any], exactness: Exactness) -> Iterable[Plugin]:
+    return [Plugin(name, stage, lambda: implementation, ToySettings, exactness, str(implementation.__doc__))]
+
+
+@hookimpl
+def mlgen_phase_space() -> Iterable[Plugin]:
+    return _plugin("toy-flat", Stage.PHASE_SPACE, FlatSampler, Exactness.EXACT)
+
+
+@hookimpl
+def mlgen_amplitude() -> Iterable[Plugin]:
+    return _plugin("toy-cosine", Stage.AMPLITUDE, CosineAmplitude, Exactness.APPROXIMATE)
+
+
+@hookimpl
+def mlgen_unweighting() -> Iterable[Plugin]:
+    return _plugin("toy-keep-all", Stage.UNWEIGHTING, KeepAll, Exactness.EXACT)
+
+
+@hookimpl
+def mlgen_generator() -> Iterator[Plugin]:
+    yield from _plugin("toy-library", Stage.GENERATOR, EventLibrary, Exactness.APPROXIMATE)
+
+
+@hookimpl
+def mlgen_calorimeter() -> Iterator[Plugin]:
+    yield from _plugin("toy-showers", Stage.CALORIMETER, ShowerLibrary, Exactness.APPROXIMATE)
