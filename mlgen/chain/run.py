@@ -25,7 +25,7 @@ from mlgen.formats.writing import Output, create_events
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import EventGenerator, Progress, ProgressCallback, Unweighter, UnweightingReport
+from mlgen.stages import EventGenerator, Progress, ProgressCallback, Unweighter
 
 
 @dataclass(slots=True)
@@ -105,9 +105,9 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
             count = _write(plan, source, unweighter, outputs, progress)
         skipped = events.skipped.count if events is not None else 0
     if unweighter is not None:
-        stages[-1] = stage_result(
-            cast(PlannedStage, plan.unweighting), figures=_unweighting_figures(unweighter.report())
-        )
+        report = unweighter.report()
+        figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
+        stages[-1] = stage_result(cast(PlannedStage, plan.unweighting), figures=figures, remarks=report.remarks)
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
@@ -232,10 +232,6 @@ def _unweighted(plan: Plan, unweighter: Unweighter, batch: EventBatch, index: in
     ratio = np.divide(accepted.weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
     variations = {name: values * ratio for name, values in kept.variations.items()}
     return dataclasses.replace(kept, weight=accepted.weight, variations=variations)
-
-
-def _unweighting_figures(report: UnweightingReport) -> dict[str, float | int | str]:
-    return {name: getattr(report, name) for name in UnweightingReport.__dataclass_fields__}
 
 
 def _remarks(events: EventStream | None) -> tuple[str, ...]:

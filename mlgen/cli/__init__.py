@@ -55,14 +55,14 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the full traceback of an error.")
 @click.option("--no-plugins", is_flag=True, help="Leave third-party plugins out.")
 def cli(debug: bool, no_plugins: bool) -> None:
-    r"""Let machine-learned models replace stages of a Monte Carlo chain.
+    """Let machine-learned models replace stages of a Monte Carlo chain.
 
     \b
     mlgen init card.toml                                  a card to start from
     mlgen run card.toml                                   run it
     mlgen run events.lhe.gz --generator cfm -o new.lhe.gz
     mlgen convert events.lhe.gz events.root
-    """
+    """  # noqa: D301 - click wants a real \b
     if no_plugins:
         from mlgen.plugins import use_third_party
 

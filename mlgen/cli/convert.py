@@ -29,7 +29,7 @@ def command(
     output_format: str | None,
     as_json: bool,
 ) -> None:
-    r"""Convert event files to another format; several inputs become one output.
+    """Convert event files to another format; several inputs become one output.
 
     Formats and compression of the inputs are recognised from their first bytes, those of the output from its suffix.
     '-' is standard input or output.
@@ -38,7 +38,7 @@ def command(
     mlgen convert events.lhe.gz events.hepmc3.zst
     mlgen convert run1.lhe.gz run2.lhe.gz all.root
     zcat events.lhe.gz | mlgen convert - - --format hepmc3 | rivet ...
-    """
+    """  # noqa: D301 - click wants a real \b
     from mlgen.chain.convert import convert
     from mlgen.cli.terminal import number, print_json, reporter, table
     from mlgen.errors import UserError
@@ -64,6 +64,6 @@ def command(
         return
     rows = [("events", number(result.events)), ("written", output)]
     if result.skipped.count or result.skipped.reasons:
-        rows.append(("left out", f"{result.skipped.count:,} events that could not be read"))
+        rows.append(("left out", f"{result.skipped.count:,} that could not be read"))
         rows += [("", reason) for reason in result.skipped.reasons]
     table(rows)

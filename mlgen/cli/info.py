@@ -68,13 +68,13 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "cross section", with_error(info.cross_section, info.cross_section_error)
     yield "events", number(summary.events)
     if summary.skipped.count:
-        yield "left out", f"{summary.skipped.count:,} events that could not be read"
+        yield "left out", f"{summary.skipped.count:,} that could not be read"
         yield from (("", reason) for reason in summary.skipped.reasons)
     yield "weights", f"{info.normalisation.value} (IDWTUP {info.weight_strategy})"
     yield "  smallest, largest", f"{number(summary.smallest_weight)}, {number(summary.largest_weight)}"
     yield "  mean", number(summary.mean_weight, 6)
     yield "  negative", f"{summary.negative_fraction:.2%} ({summary.negative:,} events)"
-    yield "  effective sample size", number(summary.effective_sample_size, 6)
+    yield "  effective sample size", number(round(summary.effective_sample_size))
     names = info.variation_names
     shown = ", ".join(names[:SHOWN_VARIATIONS]) + (", ..." if len(names) > SHOWN_VARIATIONS else "")
     yield "variations", f"{len(names)}: {shown}" if names else "none"

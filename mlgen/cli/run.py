@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 @options.as_json
 @options.debug
 def command(source: tuple[str, ...], force: bool, retrain: bool, as_json: bool, **overrides: Any) -> None:
-    r"""Run a card, or replace a stage for event files.
+    """Run a card, or replace a stage for event files.
 
     \b
     mlgen run card.toml
     mlgen run card.toml -n 1000 --set generator.width=256 -d scratch
     mlgen run events.lhe.gz --generator cfm -n 100000 -o new.lhe.gz -o new.root
     mlgen run weighted.lhe.gz --unweighting hit-or-miss -o unweighted.lhe.gz
-    """
+    """  # noqa: D301 - click wants a real \b
     from mlgen.chain import plan_chain, run_chain
     from mlgen.cli.terminal import print_json, reporter
 
@@ -57,8 +57,8 @@ def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
     """Make the card from a card file or event files, and the options given with it."""
     import tomllib
 
-    from mlgen.card import card_from
-    from mlgen.errors import CardError, UserError
+    from mlgen.card import COMMAND_LINE, card_from, load_card
+    from mlgen.errors import UserError
 
     cards = [name for name in source if name.endswith(".toml")]
     if cards and len(source) > 1:
@@ -66,12 +66,10 @@ def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
     content: dict[str, Any]
     if cards:
         path = Path(cards[0])
-        from mlgen.card import load_card
-
         text = load_card(path).text
         content, name, directory = tomllib.loads(text), str(path), path.parent
     else:
-        content, text, name, directory = {"input": {"file": list(source)}}, "", "command line", Path()
+        content, text, name, directory = {"input": {"file": list(source)}}, "", COMMAND_LINE, Path()
     _override(content, overrides)
     base = overrides.get("directory")
     if base is not None:
@@ -79,12 +77,7 @@ def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
             base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{base}: the directory cannot be made: {error.strerror}") from error
-    try:
-        return _relocated(card_from(content, name, text or _as_toml(content), directory), base)
-    except CardError as error:
-        if cards:
-            raise
-        raise CardError(str(error).replace("command line: ", "")) from error
+    return _relocated(card_from(content, name, text or _as_toml(content), directory), base)
 
 
 def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -161,7 +154,7 @@ def _relocated(card: Card, directory: Path | None) -> Card:
 
 
 def _show(result: RunResult) -> None:
-    from mlgen.cli.terminal import number, table, with_error
+    from mlgen.cli.terminal import number, shown, table, with_error
 
     # When events go to stdout, the table would end up among them.
     if any(str(path) == "-" for path in result.outputs):
@@ -174,11 +167,11 @@ def _show(result: RunResult) -> None:
     for stage in result.stages:
         how = f"{stage.plugin} {stage.version} ({stage.exactness})"
         if stage.model:
-            how += f", model {stage.model} {'trained now' if stage.trained else 'used as it was'}"
+            how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
         rows.append((stage.stage, how))
         rows += [(f"  {name.replace('_', ' ')}", number(value)) for name, value in stage.figures.items()]
         rows += [("  remark", remark) for remark in stage.remarks]
     rows += [(f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items()]
     rows += [("remark", remark) for remark in result.remarks]
-    rows += [("written", str(path)) for path in result.outputs]
+    rows += [("written", shown(path)) for path in result.outputs]
     table(rows)

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,18 +42,19 @@ def _bar(title: str) -> Iterator[ProgressCallback]:
 @contextlib.contextmanager
 def _log(title: str) -> Iterator[ProgressCallback]:
     start = last = time.monotonic()
-    click.echo(f"{title} ...", err=True)
+    latest = Progress(0, 0)
 
     def report(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
+        nonlocal last, latest
+        latest, now = progress, time.monotonic()
         if now - last >= LOG_INTERVAL:
             last = now
             of = f" of {progress.total:,}" if progress.total else ""
             click.echo(f"{title}: {progress.done:,}{of} {_figure(progress)}".rstrip(), err=True)
 
     yield report
-    click.echo(f"{title}: done in {time.monotonic() - start:.1f} s", err=True)
+    figure = f" ({_figure(latest)})" if latest.figure else ""
+    click.echo(f"{title}: done in {time.monotonic() - start:.1f} s{figure}", err=True)
 
 
 def _figure(progress: Progress) -> str:
@@ -77,6 +79,12 @@ def with_error(value: float, error: float) -> str:
     if not math.isfinite(value):
         return "unknown"
     return f"{value:.6g} +- {error:.2g} pb" if math.isfinite(error) and error > 0 else f"{value:.6g} pb"
+
+
+def shown(path: str | Path) -> str:
+    """Write a path as seen from the current directory, where it lies below it."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
 
 
 def table(rows: Sequence[tuple[str, str]]) -> None:

@@ -25,7 +25,7 @@ def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     """
     from mlgen.chain import plan_chain, train_chain
     from mlgen.cli.run import card_of
-    from mlgen.cli.terminal import number, print_json, reporter, table
+    from mlgen.cli.terminal import number, print_json, reporter, shown, table
     from mlgen.errors import UserError
 
     if not card.endswith(".toml"):
@@ -37,7 +37,7 @@ def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
         print_json(dataclasses.asdict(result))
         return
     rows = [
-        ("model", f"{result.model} ({'trained now' if result.trained else 'was there already'})"),
+        ("model", f"{shown(result.model)} ({'trained now' if result.trained else 'was there already'})"),
         ("plugin", f"{result.plugin} {result.version} ({result.exactness})"),
         ("SHA-256", result.model_sha256),
     ]
