@@ -64,7 +64,7 @@ class DecompressedStream(io.RawIOBase):
         head: Bytes that were already taken from `raw`, to be read again first.
     """
 
-    def __init__(self, raw: BinaryIO, source: str, head: bytes = b"") -> None:
+    def __init__(self, raw: io.BufferedReader, source: str, head: bytes = b"") -> None:
         self._source = source
         self._raw = raw
         whole = io.BufferedReader(_Rejoined(head, raw), 1 << 20)
@@ -110,7 +110,7 @@ class DecompressedStream(io.RawIOBase):
 class _Rejoined(io.RawIOBase):
     """Bytes taken from a stream that cannot seek, followed by the rest of it."""
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+    def __init__(self, head: bytes, rest: io.BufferedReader) -> None:
         self._head, self._rest = head, rest
 
     def readable(self) -> bool:
@@ -120,7 +120,8 @@ class _Rejoined(io.RawIOBase):
         if self._head:
             data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
         else:
-            data = self._rest.read(len(buffer))
+            # read1 returns to Python after each piece that a pipe gives, where an interrupt is noticed.
+            data = self._rest.read1(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 

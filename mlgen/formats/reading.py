@@ -109,7 +109,7 @@ def open_events(
 
 def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, BinaryIO | Path]:
     if str(path) == "-":
-        raw = sys.stdin.buffer
+        raw = cast(io.BufferedReader, sys.stdin.buffer)
     else:
         try:
             raw = cast(io.BufferedReader, path.open("rb", buffering=1 << 20))
@@ -125,7 +125,7 @@ def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, Bin
     if not raw_head:
         raw.close()
         raise InputError(source, "the file is empty; an event file is expected")
-    stream = io.BufferedReader(DecompressedStream(cast(BinaryIO, raw), source, raw_head), 1 << 20)
+    stream = io.BufferedReader(DecompressedStream(raw, source, raw_head), 1 << 20)
     try:
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
     except BaseException:

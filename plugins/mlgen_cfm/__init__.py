@@ -1,1 +1,30 @@
-"""Stub."""
+"""`cfm`: whole hard events from conditional flow matching. Nothing heavy is imported before a card asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mlgen.hookspecs import Plugin, hookimpl
+from mlgen.stages import Exactness, Stage
+from mlgen_cfm.settings import CfmSettings
+
+
+def _generator() -> type[Any]:
+    from mlgen_cfm.generator import CfmGenerator
+
+    return CfmGenerator
+
+
+@hookimpl
+def mlgen_generator() -> Iterable[Plugin]:
+    """Offer the generator."""
+    yield Plugin(
+        "cfm",
+        Stage.GENERATOR,
+        _generator,
+        CfmSettings,
+        Exactness.APPROXIMATE,
+        "conditional flow matching: learns hard events of any multiplicity, flavour and colour flow from a file",
+        references=("arXiv:2210.02747", "arXiv:2305.10475", "arXiv:2211.01421"),
+    )

@@ -1,0 +1,267 @@
+"""A training sample as numbers: `represent` finds the topologies of a file and puts its events into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlgen.errors import TrainingError
+from mlgen.events import EventBatch, FloatArray
+from mlgen.representation.classes import PDG_ID, STATUS, EventClass, IntArray, find_classes, padded
+from mlgen.representation.couplings import CouplingTable, coupling_tables
+from mlgen.representation.decay_tree import OUTGOING, RESONANCE, DecayTree, StructureError
+from mlgen.representation.kinematics import BoolArray, Kinematics
+from mlgen.representation.quantiles import QuantileTransform
+from mlgen.representation.topology import Topology, TopologyEvents, same_tree
+
+#: Masses that differ by less are one mass; below it, a mass is zero (programs write rounding noise, such as 1e-7).
+MASS_TOLERANCE = 1e-4
+#: Largest violation of four-momentum conservation or of a mass shell, relative to the energy (squared). Files are
+#: printed with five digits or more; what fails this is no rounding.
+MOMENTUM_TOLERANCE = 1e-5
+#: Share of the weight that may be left out because it cannot be represented.
+LARGEST_LOSS = 0.01
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A file's topologies, with its events.
+
+    Args:
+        topologies: The topologies, the most probable first.
+        events: The events of each.
+        scale: Scale of the events where it does not vary, for each topology; NaN where it does.
+        couplings: Tables of ``alpha_qed`` and ``alpha_qcd``; a coupling without one is a coordinate.
+        remarks: What was left out, and why.
+    """
+
+    topologies: Sequence[Topology]
+    events: Sequence[TopologyEvents]
+    scale: FloatArray
+    couplings: dict[str, CouplingTable]
+    remarks: tuple[str, ...]
+
+
+@dataclass
+class _Sample:
+    """Columns of the events that are used, padded to the largest event."""
+
+    batch: EventBatch
+    classes: list[EventClass]
+    index: IntArray
+    momenta: FloatArray
+    masses: FloatArray
+
+    def of(self, members: Sequence[int]) -> BoolArray:
+        return np.isin(self.index, members)
+
+
+def collected(batches: Iterable[EventBatch]) -> EventBatch:
+    """Join batches without their text and variations, which no generator learns.
+
+    Raises:
+        TrainingError: There are no events, they are shower-level, or a weight, momentum or mass is not finite.
+    """
+    parts = [replace(batch, variations={}, comments=None, tag_attributes=None) for batch in batches]
+    if sum(len(part) for part in parts) == 0:
+        raise TrainingError("there are no events to learn from")
+    if any(part.has_graph for part in parts):
+        raise TrainingError("the events are shower-level (they have vertices); a generator learns hard events")
+    batch = EventBatch.concatenate([part for part in parts if len(part)])
+    wrong = np.flatnonzero(~np.isfinite(batch.weight))
+    if len(wrong):
+        raise TrainingError(f"the weight of event {wrong[0] + 1} is {batch.weight[wrong[0]]}; a number is expected")
+    particle_columns = [batch.momenta(), batch.column("generated_mass")[:, None]]
+    wrong = np.flatnonzero(~np.isfinite(np.hstack(particle_columns)).all(axis=1))
+    if len(wrong):
+        event = np.searchsorted(batch.offsets, wrong[0], "right")
+        raise TrainingError(f"a momentum or mass of event {event} is not a finite number")
+    if not np.any(batch.weight):
+        raise TrainingError("the weights of all events are zero; there is nothing to learn")
+    return batch
+
+
+def represent(batch: EventBatch, beam_energies: Sequence[float], rng: np.random.Generator) -> Representation:
+    """Find the topologies of a sample and turn its events into numbers.
+
+    Args:
+        batch: All events, from `collected`.
+        beam_energies: Energy of both beams, GeV; empty when unknown.
+        rng: Spreads events that share a value (`QuantileTransform.forward`).
+
+    Raises:
+        TrainingError: More than 1 % of the weight is in events that cannot be represented, or the weights of no
+            class have a positive sum.
+    """
+    classes, index = find_classes(batch)
+    counts = batch.counts
+    masses = padded(batch.column("generated_mass"), counts, 0.0)
+    masses[np.abs(masses) < MASS_TOLERANCE] = 0.0
+    sample = _Sample(batch, classes, index, padded(batch.momenta(), counts, 0.0), masses)
+    trees, problems = _trees(sample)
+    usable, event_problems = _usable_events(sample, trees, beam_energies)
+    problems += event_problems
+    remarks = _losses(batch, usable, problems)
+    totals = np.bincount(index, np.where(usable, batch.weight, 0.0), len(classes))
+    if not np.any(totals > 0):
+        raise TrainingError("the weights of no class of events have a positive sum; nothing can be generated")
+    negative = [k for k in trees if totals[k] <= 0 and np.any(index[usable] == k)]
+    if negative:
+        share = np.abs(totals[negative]).sum() / totals[totals > 0].sum()
+        remarks.append(
+            f"left out {len(negative)} of {len(classes)} classes whose weights have no positive sum"
+            f" ({share:.2g} of the cross section), such as {classes[negative[0]].describe()}"
+        )
+    groups: dict[tuple[bytes, DecayTree, bool], list[int]] = {}
+    for k in trees:
+        if totals[k] > 0:
+            groups.setdefault(same_tree(classes[k], trees[k]), []).append(k)
+    ordered = sorted(groups.values(), key=lambda members: -totals[members].sum())
+    probability = totals / totals[totals > 0].sum()
+    couplings = coupling_tables(batch[usable])
+    weight = batch.weight / np.abs(batch.weight[usable]).mean()
+    fitted = [
+        _fit_topology(sample, members, usable, trees[members[0]], probability[members], weight, couplings, rng)
+        for members in ordered
+    ]
+    topologies, events, scales = zip(*fitted, strict=True)
+    return Representation(topologies, events, np.array(scales), couplings, tuple(remarks))
+
+
+def _trees(sample: _Sample) -> tuple[dict[int, DecayTree], list[tuple[BoolArray, str]]]:
+    trees: dict[int, DecayTree] = {}
+    problems: list[tuple[BoolArray, str]] = []
+    for k, event_class in enumerate(sample.classes):
+        try:
+            trees[k] = DecayTree.from_rows(event_class.rows)
+        except StructureError as error:
+            problems.append((sample.index == k, f"{event_class.describe()}: {error}"))
+    return trees, problems
+
+
+def _usable_events(
+    sample: _Sample, trees: dict[int, DecayTree], beam_energies: Sequence[float]
+) -> tuple[BoolArray, list[tuple[BoolArray, str]]]:
+    """Find the events that their coordinates can give back."""
+    usable = np.isin(sample.index, list(trees))
+    momenta, energy = sample.momenta, np.abs(sample.momenta[:, :, 3])
+    total_energy = np.maximum(energy.sum(axis=1), np.finfo(float).tiny)
+    size = energy.max(axis=1, initial=0.0)
+    problems: list[tuple[BoolArray, str]] = []
+
+    def reject(bad: BoolArray, reason: str) -> None:
+        nonlocal usable
+        if np.any(bad & usable):
+            first = sample.classes[sample.index[np.flatnonzero(bad & usable)[0]]]
+            problems.append((bad & usable, f"{first.describe()}: {reason}"))
+            usable &= ~bad
+
+    squared = np.square(momenta[:, :, 3]) - np.square(momenta[:, :, :3]).sum(axis=2)
+    off_shell = np.abs(squared - np.sign(sample.masses) * np.square(sample.masses))
+    reject(
+        np.asarray((off_shell > MOMENTUM_TOLERANCE * np.square(momenta[:, :, 3])).any(axis=1)),
+        "the momentum of a particle does not have the particle's mass",
+    )
+    reject(np.asarray((sample.masses < 0).any(axis=1)), "a particle has a negative (spacelike) mass")
+    for k, tree in trees.items():
+        here = sample.index == k
+        first, second = tree.incoming
+        incoming = momenta[:, [first, second]]
+        sideways = np.abs(incoming[:, :, :2]).max(axis=(1, 2)) > MOMENTUM_TOLERANCE * size
+        reject(here & sideways, "an incoming particle does not move along z")
+        reject(here & (incoming[:, 0, 2] * incoming[:, 1, 2] >= 0), "the incoming particles do not move head on")
+        top = momenta[:, [row for node in tree.top for row in tree.products(node)]].sum(axis=1)
+        lost = np.abs(incoming.sum(axis=1) - top).max(axis=1) > MOMENTUM_TOLERANCE * total_energy
+        reject(here & lost, "four-momentum is not conserved in the hard scattering")
+        for node in (tree.nodes[i] for i in tree.decays() if tree.nodes[i].row >= 0):
+            products = momenta[:, [row for child in node.children for row in tree.products(child)]].sum(axis=1)
+            lost = np.abs(momenta[:, node.row] - products).max(axis=1) > MOMENTUM_TOLERANCE * total_energy
+            reject(here & lost, f"the momentum of resonance {node.row + 1} is not the sum of its products'")
+        if len(beam_energies) == 2:
+            forward, backward = (1, 0) if sample.classes[k].reversed_beams else (0, 1)
+            over = (incoming[:, forward, 3] >= beam_energies[0]) | (incoming[:, backward, 3] >= beam_energies[1])
+            reject(here & over, "an incoming particle has more energy than its beam")
+    return usable, problems
+
+
+def _losses(batch: EventBatch, usable: BoolArray, problems: list[tuple[BoolArray, str]]) -> list[str]:
+    """Say what is left out.
+
+    Raises:
+        TrainingError: It is too much.
+    """
+    if not problems:
+        return []
+    total = np.abs(batch.weight).sum()
+    lost = np.abs(batch.weight[~usable]).sum() / total
+    worst, reason = max(problems, key=lambda problem: float(np.abs(batch.weight[problem[0]]).sum()))
+    what = f"{int((~usable).sum())} of {len(batch)} events ({lost:.2g} of the weight) cannot be represented"
+    detail = f"the largest part, {int(worst.sum())} events, is of this kind: {reason}"
+    if lost > LARGEST_LOSS:
+        raise TrainingError(f"{what}; {LARGEST_LOSS:g} may be left out; {detail}")
+    return [f"left out: {what}; {detail}"]
+
+
+def _fit_topology(
+    sample: _Sample,
+    members: list[int],
+    usable: BoolArray,
+    tree: DecayTree,
+    probability: FloatArray,
+    weight: FloatArray,
+    couplings: dict[str, CouplingTable],
+    rng: np.random.Generator,
+) -> tuple[Topology, TopologyEvents, float]:
+    chosen = sample.of(members) & usable
+    local = np.searchsorted(members, sample.index[chosen])
+    classes = [sample.classes[k] for k in members]
+    rows = np.stack([event_class.rows for event_class in classes])
+    particles = rows.shape[1]
+    masses, momenta = sample.masses[chosen][:, :particles], sample.momenta[chosen][:, :particles]
+    constants = constant_masses(masses, rows[:, :, PDG_ID], local)
+    outgoing, resonance = rows[0, :, STATUS] == OUTGOING, rows[0, :, STATUS] == RESONANCE
+    variable = np.asarray(np.isnan(constants).any(axis=0))
+    if np.any(variable & ~outgoing & ~resonance):
+        raise TrainingError(f"{classes[0].describe()}: the masses of incoming particles vary; they cannot be learned")
+    mean_mass = [masses[:, tree.nodes[node].row].mean() if tree.nodes[node].row >= 0 else np.inf for node in tree.top]
+    kinematics = Kinematics(tree, classes[0].reversed_beams, variable, int(np.argmax(mean_mass)))
+    here = weight[chosen]
+    values = kinematics.encode(momenta, np.where(np.isnan(constants[local]), masses, constants[local]))
+    kinematics = kinematics.with_seams(values, np.abs(here))
+    values = kinematics.wrapped(values)
+    scale = sample.batch.scale[chosen]
+    varies = bool(np.ptp(scale) > 0)
+    varying = (("scale",) if varies else ()) + tuple(n for n in ("alpha_qed", "alpha_qcd") if n not in couplings)
+    values = np.column_stack([values, *(getattr(sample.batch, name)[chosen] for name in varying)])
+    if not np.isfinite(values).all():
+        raise TrainingError(f"{classes[0].describe()}: a coordinate, scale or coupling of an event is not finite")
+    transform = QuantileTransform.fit(values, here)
+    topology = Topology(classes, probability, constants, kinematics, varying, transform)
+    return (
+        topology,
+        TopologyEvents(transform.forward(values, rng), local, here),
+        float("nan") if varies else float(scale[0]),
+    )
+
+
+def constant_masses(masses: FloatArray, pdg_id: IntArray, index: IntArray) -> FloatArray:
+    """Find the masses that do not vary: those of one kind of particle at one place.
+
+    Args:
+        masses: Shape ``(n, particles)``.
+        pdg_id: Kind of each particle of each class, shape ``(classes, particles)``.
+        index: Class of each event, shape ``(n,)``.
+
+    Returns:
+        Mass of each particle of each class, NaN where it varies, shape ``(classes, particles)``.
+    """
+    result = np.full(pdg_id.shape, np.nan)
+    for place in range(pdg_id.shape[1]):
+        for kind in np.unique(pdg_id[:, place]):
+            same = pdg_id[:, place] == kind
+            found = masses[same[index], place]
+            if np.ptp(found) < MASS_TOLERANCE:
+                result[same, place] = np.median(found)
+    return result

@@ -1,0 +1,65 @@
+"""What is true of the generated events as a whole: their weight and their run information."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+import mlgen
+from mlgen.events import FloatArray
+from mlgen.run_info import RunInfo, WeightNormalisation
+
+
+def event_weight(weights: FloatArray, run_info: RunInfo) -> float:
+    """Return the weight of every generated event, in the normalisation of the training file.
+
+    Unit weights keep their size. Weights that average to the cross section are the cross section that the file
+    states, or the mean of the weights when it states none. A file that does not say how its weights are meant gives
+    the mean of its weights.
+    """
+    if run_info.normalisation is WeightNormalisation.UNIT:
+        return float(np.abs(weights).mean())
+    if run_info.normalisation is WeightNormalisation.AVERAGE:
+        total = run_info.cross_section
+        if math.isfinite(total) and total > 0:
+            return total
+    return float(weights.mean())
+
+
+def generated_run_info(trained_on: RunInfo, weight: float, remarks: tuple[str, ...]) -> RunInfo:
+    """Run information of generated events.
+
+    Beams and cross sections are those of the training file. Header, comments and named weights describe that file's
+    own run and are dropped; which program made it stays in the provenance. All weights are equal and positive, so a
+    reader need not unweight (strategies 1 and 2 become 4) nor expect negative ones.
+
+    Args:
+        trained_on: Run information of the training file.
+        weight: Weight of every event.
+        remarks: What the generator does not do, for the provenance.
+    """
+    strategy = abs(trained_on.weight_strategy)
+    version = quoteattr(mlgen.__version__)
+    origin = {
+        "stage": "generator",
+        "plugin": "cfm",
+        "version": mlgen.__version__,
+        "trained_on": {"generator": trained_on.generator, "init_text": trained_on.init_text},
+        "remarks": list(remarks),
+    }
+    return trained_on.replace(
+        weight_strategy=4 if strategy in (1, 2) else strategy,
+        processes=tuple(dataclasses.replace(p, maximum_weight=weight) for p in trained_on.processes),
+        variations=(),
+        variation_groups=(),
+        header="",
+        init_text=f"<generator name='mlgen' version={version}>cfm: learned from events, arXiv:2305.10475</generator>",
+        generator=f"mlgen {mlgen.__version__} (cfm)",
+        lhe_version="3.0",
+        lhe_attributes={},
+        provenance=(*trained_on.provenance, origin),
+        foreign={},
+    )
