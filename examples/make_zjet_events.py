@@ -1,6 +1,9 @@
-"""Make ``zjet.lhe.gz``, the example input: hard events p p -> Z/gamma* (-> mu+ mu-) + jet at 13 TeV from Pythia 8.
+"""Make the example inputs: hard events p p -> Z/gamma* (-> mu+ mu-) + jet at 13 TeV from Pythia 8.
 
-    python examples/make_zjet_events.py [OUTPUT]
+    python examples/make_zjet_events.py [DIRECTORY]
+
+``zjet.lhe.gz`` has unit weights. ``zjet_weighted.lhe.gz`` has more events at large transverse momentum, as a user makes
+them who needs statistics there, and weights that correct for it and average to the cross section (IDWTUP 1).
 
 Only the hard process and the decay of the boson: no shower, no multiparton interactions, no hadrons. Pythia adds all
 that later when it reads the file (``Beams:frameType = 4``). The seed is fixed, and nothing in the file depends on the
@@ -15,7 +18,6 @@ from pathlib import Path
 
 import pythia8mc
 
-EVENTS = 10_000
 SEED = 20_260_101
 MILLIBARN_IN_PICOBARN = 1e9
 SETTINGS = (
@@ -32,14 +34,16 @@ SETTINGS = (
     "Random:setSeed = on",
     f"Random:seed = {SEED}",
 )
+#: Draw events with a probability that grows like pT^2.
+BIASED = ("PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 2.", "PhaseSpace:bias2SelectionRef = 20.")
 #: Status of the Les Houches Accord for each status of Pythia's process record: incoming, resonance, outgoing.
 STATUS = {-21: -1, -22: 2, 23: 1}
 #: Rows of the beams in Pythia's record, after the row of the whole system; the Les Houches record leaves them out.
 ROWS_BEFORE = 2
 
 
-def event_text(pythia: pythia8mc.Pythia) -> str:
-    """Return the hard event that `pythia` made last as a Les Houches event of weight 1."""
+def event_text(pythia: pythia8mc.Pythia, weight: str) -> str:
+    """Return the hard event that `pythia` made last as a Les Houches event."""
     process, info = pythia.process, pythia.infoPython()
     rows = []
     for index in range(ROWS_BEFORE + 1, process.size()):
@@ -53,22 +57,29 @@ def event_text(pythia: pythia8mc.Pythia) -> str:
             f" {particle.col()} {particle.acol()}"
             f" {particle.px():.7e} {particle.py():.7e} {particle.pz():.7e} {particle.e():.7e} {particle.m():.7e} 0. 9."
         )
-    head = f"{len(rows)} {info.code()} 1. {process.scale():.7e} {info.alphaEM():.7e} {info.alphaS():.7e}"
+    head = f"{len(rows)} {info.code()} {weight} {process.scale():.7e} {info.alphaEM():.7e} {info.alphaS():.7e}"
     return "\n".join(["<event>", head, *rows, "</event>", ""])
 
 
-def file_text() -> str:
-    """Generate all events and return the whole Les Houches file."""
+def file_text(count: int, settings: tuple[str, ...], weighted: bool) -> str:
+    """Generate `count` events and return the whole Les Houches file."""
     pythia = pythia8mc.Pythia("", False)
-    for setting in ("Print:quiet = on", *SETTINGS):
+    for setting in ("Print:quiet = on", *settings):
         pythia.readString(setting)
     if not pythia.init():
         raise SystemExit("Pythia did not start with these settings")
-    events = []
-    while len(events) < EVENTS:
+    events, weights = [], []
+    while len(events) < count:
         if pythia.next():
-            events.append(event_text(pythia))
+            events.append(event_text(pythia, "WEIGHT"))
+            weights.append(pythia.infoPython().weight())
     info = pythia.infoPython()
+    # Pythia's weights undo the bias up to a constant; these average to the cross section in pb.
+    unit = info.sigmaGen() * MILLIBARN_IN_PICOBARN * count / sum(weights) if weighted else 1.0
+    texts = [
+        event.replace("WEIGHT", f"{weight * unit:.7e}" if weighted else "1.")
+        for event, weight in zip(events, weights, strict=True)
+    ]
     processes = [
         f"{info.sigmaGen(code) * MILLIBARN_IN_PICOBARN:.7e} {info.sigmaErr(code) * MILLIBARN_IN_PICOBARN:.7e} 1. {code}"
         for code in info.codesHard()
@@ -79,27 +90,32 @@ def file_text() -> str:
             '<LesHouchesEvents version="3.0">',
             "<header>",
             "<!-- Made by examples/make_zjet_events.py: hard process and decay only, with these settings of Pythia",
-            *SETTINGS,
+            *settings,
             "-->",
             "</header>",
             "<init>",
-            f"2212 2212 6.5e+03 6.5e+03 0 0 0 0 3 {len(processes)}",
+            f"2212 2212 6.5e+03 6.5e+03 0 0 0 0 {1 if weighted else 3} {len(processes)}",
             *processes,
             f"<generator name='Pythia' version='{version:.3f}'>Pythia 8, arXiv:2203.11601</generator>",
             "</init>",
-            "".join(events) + "</LesHouchesEvents>",
+            "".join(texts) + "</LesHouchesEvents>",
             "",
         ]
     )
 
 
 def main() -> None:
-    default = Path(__file__).with_name("zjet.lhe.gz")
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    # Without a time and a name in the head of the gzip stream, equal events give equal bytes.
-    with output.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=9, fileobj=raw, mtime=0) as stream:
-        stream.write(file_text().encode())
-    print(f"{output}: {EVENTS} events, {output.stat().st_size} bytes")
+    """Make both files."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for name, count, settings, weighted in (
+        ("zjet.lhe.gz", 10_000, SETTINGS, False),
+        ("zjet_weighted.lhe.gz", 3_000, (*SETTINGS, *BIASED), True),
+    ):
+        output = directory / name
+        # Without a time and a name in the head of the gzip stream, equal events give equal bytes.
+        with output.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=9, fileobj=raw, mtime=0) as stream:
+            stream.write(file_text(count, settings, weighted).encode())
+        print(f"{output}: {count} events, {output.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

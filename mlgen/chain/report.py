@@ -88,7 +88,7 @@ def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
 
 def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
     """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes."""
-    kept = ("stage", "plugin", "version", "distribution", "exactness", "settings", "model_sha256")
+    kept = ("stage", "plugin", "version", "distribution", "exactness", "settings", "model_sha256", "remarks")
     return {
         "program": "mlgen",
         "version": mlgen.__version__,
@@ -96,6 +96,6 @@ def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
         "seed": plan.card.model.run.seed,
         "exactness": plan.exactness.value,
         "inputs": [str(path) for path in plan.inputs],
-        "stages": [{name: getattr(stage, name) for name in kept} for stage in stages],
+        "stages": [{name: value for name in kept if (value := getattr(stage, name)) != ()} for stage in stages],
         "card": plan.card.text,
     }

@@ -58,13 +58,22 @@ class _Sample:
         return np.isin(self.index, members)
 
 
-def collected(batches: Iterable[EventBatch]) -> EventBatch:
+def collected(
+    batches: Iterable[EventBatch], most: int | None = None, rng: np.random.Generator | None = None
+) -> EventBatch:
     """Join batches without their text and variations, which no generator learns.
+
+    Args:
+        batches: The events.
+        most: Keep so many at most, drawn at random with equal probability, so that memory does not grow with the
+            file; all when None.
+        rng: Source of the draw.
 
     Raises:
         TrainingError: There are no events, they are shower-level, or a weight, momentum or mass is not finite.
     """
-    parts = [replace(batch, variations={}, comments=None, tag_attributes=None) for batch in batches]
+    plain = (replace(batch, variations={}, comments=None, tag_attributes=None) for batch in batches)
+    parts = list(plain) if most is None or rng is None else _drawn(plain, most, rng)
     if sum(len(part) for part in parts) == 0:
         raise TrainingError("there are no events to learn from")
     if any(part.has_graph for part in parts):
@@ -81,6 +90,24 @@ def collected(batches: Iterable[EventBatch]) -> EventBatch:
     if not np.any(batch.weight):
         raise TrainingError("the weights of all events are zero; there is nothing to learn")
     return batch
+
+
+def _drawn(batches: Iterable[EventBatch], most: int, rng: np.random.Generator) -> list[EventBatch]:
+    """Keep the `most` events with the smallest of random keys: each event has the same chance."""
+    kept: list[EventBatch] = []
+    keys = np.zeros(0)
+    for batch in batches:
+        kept.append(batch)
+        keys = np.concatenate([keys, rng.random(len(batch))])
+        if len(keys) > 2 * most:
+            kept, keys = _smallest(kept, keys, most)
+    return _smallest(kept, keys, most)[0] if len(keys) > most else kept
+
+
+def _smallest(batches: list[EventBatch], keys: FloatArray, most: int) -> tuple[list[EventBatch], FloatArray]:
+    chosen = np.sort(np.argpartition(keys, most)[:most])
+    # A mask would keep a view of the whole batch alive; taking by index copies.
+    return [EventBatch.concatenate(batches)[chosen]], keys[chosen]
 
 
 def represent(batch: EventBatch, beam_energies: Sequence[float], rng: np.random.Generator) -> Representation:

@@ -79,7 +79,7 @@ class CfmGenerator(EventGenerator):
         Raises:
             TrainingError: There are too few events, or they cannot be represented; says which and why.
         """
-        batch = collected(events)
+        batch = collected(events, self.settings.training_events, rng)
         if len(batch) < self.settings.minimum_events:
             raise TrainingError(
                 f"there are {len(batch)} events to learn from; at least {self.settings.minimum_events} are needed,"
@@ -87,12 +87,14 @@ class CfmGenerator(EventGenerator):
                 " (setting minimum_events)"
             )
         representation = represent(batch, [beam.energy for beam in run_info.beams], rng)
-        remarks = [*representation.remarks, "named weights are not learned; only the nominal weight is"]
+        remarks = list(representation.remarks)
+        if run_info.variations:
+            remarks.append(f"the {len(run_info.variations)} named weights are not learned, only the nominal weight is")
         with one_thread():
             models, figures, curves = self._train_topologies(representation, rng, progress, remarks)
         self._models, self._couplings = models, representation.couplings
         self._weight = event_weight(batch.weight, run_info)
-        self._run_info = generated_run_info(run_info, self._weight, tuple(remarks))
+        self._run_info = generated_run_info(run_info, self._weight)
         before = self.redrawn
         self.generate(TRIAL_EVENTS, rng)
         figures["redrawn_fraction"] = (self.redrawn - before) / (TRIAL_EVENTS + self.redrawn - before)

@@ -29,37 +29,29 @@ def event_weight(weights: FloatArray, run_info: RunInfo) -> float:
     return float(weights.mean())
 
 
-def generated_run_info(trained_on: RunInfo, weight: float, remarks: tuple[str, ...]) -> RunInfo:
+def generated_run_info(trained_on: RunInfo, weight: float) -> RunInfo:
     """Run information of generated events.
 
     Beams and cross sections are those of the training file. Header, comments and named weights describe that file's
-    own run and are dropped; which program made it stays in the provenance. All weights are equal and positive, so a
-    reader need not unweight (strategies 1 and 2 become 4) nor expect negative ones.
+    own run and are dropped; which program made it stays in the generator's name. All weights are equal and positive,
+    so a reader need not unweight (strategies 1 and 2 become 4) nor expect negative ones.
 
     Args:
         trained_on: Run information of the training file.
         weight: Weight of every event.
-        remarks: What the generator does not do, for the provenance.
     """
     strategy = abs(trained_on.weight_strategy)
-    version = quoteattr(mlgen.__version__)
-    origin = {
-        "stage": "generator",
-        "plugin": "cfm",
-        "version": mlgen.__version__,
-        "trained_on": {"generator": trained_on.generator, "init_text": trained_on.init_text},
-        "remarks": list(remarks),
-    }
+    name = f"mlgen cfm, learned from {trained_on.generator or 'an unnamed generator'},"
+    attributes = f"name={quoteattr(name)} version={quoteattr(mlgen.__version__)}"
     return trained_on.replace(
         weight_strategy=4 if strategy in (1, 2) else strategy,
         processes=tuple(dataclasses.replace(p, maximum_weight=weight) for p in trained_on.processes),
         variations=(),
         variation_groups=(),
         header="",
-        init_text=f"<generator name='mlgen' version={version}>cfm: learned from events, arXiv:2305.10475</generator>",
-        generator=f"mlgen {mlgen.__version__} (cfm)",
+        init_text=f"<generator {attributes}>conditional flow matching, arXiv:2305.10475</generator>",
+        generator=f"{name} {mlgen.__version__}",
         lhe_version="3.0",
         lhe_attributes={},
-        provenance=(*trained_on.provenance, origin),
         foreign={},
     )

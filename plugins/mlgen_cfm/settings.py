@@ -26,3 +26,8 @@ class CfmSettings(Settings):
         json_schema_extra={USE_TIME: True},
     )
     minimum_events: int = Field(500, ge=10, description="fewest training events; with fewer, training is refused")
+    training_events: int = Field(
+        100_000,
+        ge=10,
+        description="most events to learn from, drawn at random from a larger file; memory grows with it",
+    )
