@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +16,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+from isal import igzip, isal_zlib
+
 from mlgen.errors import InputError
 
 #: First bytes of each compression.
@@ -24,20 +25,59 @@ MAGIC = {"gz": b"\x1f\x8b", "bz2": b"BZh", "xz": b"\xfd7zXZ\x00", "zst": b"\x28\
 SUFFIXES = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".zstd": "zst"}
 
 _OPENERS: dict[str, Callable[[Any], object]] = {
-    "gz": lambda raw: gzip.GzipFile(fileobj=raw, mode="rb"),
+    "gz": lambda raw: io.BufferedReader(_GzipMembers(raw), 1 << 17),
     "bz2": lambda raw: bz2.BZ2File(raw, "rb"),
     "xz": lambda raw: lzma.LZMAFile(raw, "rb"),
     "zst": lambda raw: zstd.ZstdFile(raw, "rb"),
 }
-# Level 4 of gzip takes half the time of the usual 6 for 4 % more bytes of LHE. No name and no time go into the
+# ISA-L takes an eighth of zlib's time for a file of LHE that is a tenth larger. No name and no time go into the
 # header, so that the same events are the same bytes.
 _COMPRESSORS: dict[str, Callable[[BinaryIO], object]] = {
-    "gz": lambda raw: gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=4, mtime=0),
+    "gz": lambda raw: cast(Any, igzip).IGzipFile(filename="", fileobj=raw, mode="wb", compresslevel=2, mtime=0),
     "bz2": lambda raw: bz2.BZ2File(raw, "wb"),
     "xz": lambda raw: lzma.LZMAFile(raw, "wb", preset=2),
     "zst": lambda raw: zstd.ZstdFile(raw, "wb"),
 }
-_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstd.ZstdError)
+_DAMAGED: tuple[Any, ...] = (EOFError, gzip.BadGzipFile, isal_zlib.error, lzma.LZMAError, zstd.ZstdError)
+
+
+class _GzipMembers(io.RawIOBase):
+    """Uncompressed bytes of a gzip file of one or more members.
+
+    ``gzip.GzipFile`` and ``igzip.IGzipFile`` lose what they have decompressed when the file ends too early; this gives
+    it out first.
+    """
+
+    CHUNK = 1 << 15
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw = raw
+        self._member: Any = None
+        self._compressed = b""
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        while not self._ready:
+            chunk = self._compressed or self._raw.read1(self.CHUNK)
+            self._compressed = b""
+            if self._member is None:
+                # Zeros may fill a file up after its last member.
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return 0
+                self._member = isal_zlib.decompressobj(wbits=31)
+            elif not chunk:
+                raise EOFError("the file ends within a gzip member")
+            self._ready = memoryview(self._member.decompress(chunk))
+            if self._member.eof:
+                self._compressed, self._member = self._member.unused_data, None
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
 
 
 def compression_of(head: bytes) -> str | None:

@@ -134,9 +134,12 @@ class HepMCWriter(EventWriter):
         event, from_hepevt, write_event = self._event, self._event.from_hepevt, self._writer.write_event
         attributes = event.attributes
         records, exact = self._records, self._version == 3
+        # Slices of bytes are cheaper than those of arrays, and can be looked up.
+        raw_integers, raw_floats = integers.tobytes(), floats.tobytes()
+        integer_row, float_row = integers.itemsize * integers.shape[1], floats.itemsize * floats.shape[1]
         for index in range(len(batch)):
             here = slice(offsets[index], offsets[index + 1])
-            own = slice(starts[index], starts[index + 1])
+            start, stop = starts[index], starts[index + 1]
             regular = index not in graph.explicit
             from_hepevt(
                 self._written + index,
@@ -153,15 +156,19 @@ class HepMCWriter(EventWriter):
                 _add_vertices(event, graph.explicit[index])
             finish(index)
             if exact:
-                key = (added[index], integers[own].tobytes(), floats[own].tobytes())
+                key = (
+                    added[index],
+                    raw_integers[start * integer_row : stop * integer_row],
+                    raw_floats[start * float_row : stop * float_row],
+                )
                 text = records.get(key)
                 if text is None:
                     if len(records) >= CACHED_RECORDS:
                         records.clear()
-                    text = records[key] = record.pack(added[index], integers[own], floats[own])
+                    text = records[key] = record.pack(added[index], integers[start:stop], floats[start:stop])
                 attributes[record.RECORD] = text
             else:
-                _add_flows(event, integers[own, 3:].tolist(), added[index])
+                _add_flows(event, integers[start:stop, 3:].tolist(), added[index])
             write_event(event)
             if self._buffer.tell() > CHUNK:
                 self._drain()
@@ -206,57 +213,60 @@ class HepMCWriter(EventWriter):
 
 
 class _Finisher:
-    """Gives an event its weights and standard attributes, once its particles are there."""
+    """Gives an event its weights and attributes, once its particles are there."""
 
     def __init__(self, writer: HepMCWriter, batch: EventBatch) -> None:
         n = len(batch)
         absent = np.full(n, np.nan)
         weights = [batch.weight, *(batch.variations.get(name, absent) for name in writer._variations)]
         self._weights = np.ascontiguousarray(np.stack(weights, axis=1))
-        self._event, self._cross_section = writer._event, writer._cross_section
+        self._event = writer._event
         self._attributes = writer._event.attributes
-        self._texts = writer._version == 3
-        self._missing: dict[int, str] = {}
-        if self._texts:
-            # A reader of HepMC3 stops at the word "nan", so a weight that an event lacks is written as 0 and listed.
-            for index in np.flatnonzero(np.isnan(self._weights).any(axis=1)).tolist():
-                lacking = np.flatnonzero(np.isnan(self._weights[index]))
-                self._missing[index] = " ".join(map(str, lacking.tolist()))
-            self._weights = np.where(np.isnan(self._weights), 0.0, self._weights)
+        #: Name and, for each event, value of an attribute; None where the event does not get it.
+        self._values: list[tuple[str, list[Any]]] = []
         numbers = {
             record.ALPHA_QCD: batch.alpha_qcd.tolist(),
             record.ALPHA_QED: batch.alpha_qed.tolist(),
             record.SCALE: batch.scale.tolist(),
         }
-        # As text, a number keeps all its digits; HepMC2 has columns of its own for them.
-        self._numbers = list(numbers.items())
-        self._process: list[int] = batch.process_id.tolist()
-        self._comments, self._tags = batch.comments, batch.tag_attributes
+        if writer._version == 3:
+            self._take_texts(batch, numbers)
+        else:
+            self._take_numbers(batch, numbers)
+        if writer._cross_section is not None:
+            self._values.append((record.CROSS_SECTION, [writer._cross_section] * n))
+
+    def _take_texts(self, batch: EventBatch, numbers: dict[str, list[float]]) -> None:
+        # As text, a number keeps all its digits.
+        for name, values in numbers.items():
+            self._values.append((name, [None if value == UNKNOWN else repr(value) for value in values]))
+        self._values.append((record.PROCESS, list(map(str, batch.process_id.tolist()))))
+        for name, texts in ((record.COMMENTS, batch.comments), (record.TAG_ATTRIBUTES, batch.tag_attributes)):
+            if texts is not None:
+                self._values.append((name, [_AS_JSON(text) if text else None for text in texts]))
+        missing = np.isnan(self._weights)
+        if missing.any():
+            # A reader of HepMC3 stops at the word "nan", so a weight that an event lacks is written as 0 and listed.
+            self._weights = np.where(missing, 0.0, self._weights)
+            lists = [" ".join(map(str, np.flatnonzero(row).tolist())) or None for row in missing]
+            self._values.append((record.MISSING, lists))
+
+    def _take_numbers(self, batch: EventBatch, numbers: dict[str, list[float]]) -> None:
+        # HepMC2 has columns of its own for these.
+        self._values += list(numbers.items())
+        process = batch.process_id
+        if np.any(process != process.astype(np.int32)):
+            wrong = process[process != process.astype(np.int32)][0]
+            raise OutputError(f"process {wrong}: HepMC2 holds process numbers of 32 bits")
+        self._values.append((record.PROCESS, process.tolist()))
 
     def __call__(self, index: int) -> None:
-        event, attributes, texts = self._event, self._attributes, self._texts
-        event.weights = self._weights[index]
-        for name, values in self._numbers:
-            if not texts:
-                attributes[name] = values[index]
-            elif values[index] != UNKNOWN:
-                attributes[name] = repr(values[index])
-        process = self._process[index]
-        if texts:
-            attributes[record.PROCESS] = str(process)
-        elif -(2**31) <= process < 2**31:
-            attributes[record.PROCESS] = process
-        else:
-            raise OutputError(f"process {process}: HepMC2 holds process numbers of 32 bits")
-        if self._cross_section is not None:
-            attributes[record.CROSS_SECTION] = self._cross_section
-        if texts:
-            if index in self._missing:
-                attributes[record.MISSING] = self._missing[index]
-            if self._comments is not None and self._comments[index]:
-                attributes[record.COMMENTS] = _AS_JSON(self._comments[index])
-            if self._tags is not None and self._tags[index]:
-                attributes[record.TAG_ATTRIBUTES] = _AS_JSON(self._tags[index])
+        self._event.weights = self._weights[index]
+        attributes = self._attributes
+        for name, values in self._values:
+            value = values[index]
+            if value is not None:
+                attributes[name] = value
 
 
 def _add_vertices(event: Any, graph: list[Vertex], positions: list[tuple[Any, ...]] | None = None) -> None:
