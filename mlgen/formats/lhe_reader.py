@@ -53,14 +53,8 @@ class _Malformed(Exception):  # noqa: N818 - internal, always turned into an Inp
         self.problem, self.line = problem, line
 
 
-@dataclass(slots=True)
-class _Piece:
-    """The text of one event, from wherever the last one ended up to and without ``</event>``."""
-
-    text: bytes
-    number: int
-    line: int
-    closed: bool = True
+class _Unclosed(bytes):
+    """Text of an event after which the next one begins without ``</event>``."""
 
 
 @dataclass(slots=True)
@@ -81,8 +75,9 @@ class LesHouchesReader(EventReader):
     def __init__(self, stream: io.BufferedReader, options: ReadOptions) -> None:
         self._stream, self._options = stream, options
         self.skipped = Skipped()
-        self._events = 0
-        self._line = 1
+        #: Events and lines before the batch that is being read.
+        self._events, self._line = 0, 1
+        self._damage: InputError | None = None
         head, self._rest = self._read_head()
         self.run_info = read_header(decoded(head), options.source)
         self._names: dict[bytes, str] = {}
@@ -115,82 +110,77 @@ class LesHouchesReader(EventReader):
         self._stream.close()
 
     def _read_batches(self) -> Iterator[EventBatch]:
-        pieces: list[_Piece] = []
-        for piece in self._read_pieces():
-            pieces.append(piece)
-            if len(pieces) == self._options.batch_size:
-                batch = self._convert_or_explain(pieces)
-                pieces = []
-                if len(batch):
-                    yield batch
-        if pieces:
-            batch = self._convert_or_explain(pieces)
+        texts = self._read_texts()
+        while chunk := list(itertools.islice(texts, self._options.batch_size)):
+            try:
+                batch = self._convert(chunk)
+            except (_Malformed, ValueError, IndexError):
+                # Somewhere in the batch there is a broken event: take them one by one to say which.
+                batch = self._convert(self._sound(chunk))
+            self._events += len(chunk)
+            self._line += sum(text.count(b"\n") for text in chunk)
             if len(batch):
                 yield batch
-        if self._ending is not None:
-            self._reject(*self._ending)
+        self._check_ending()
 
-    def _read_pieces(self) -> Iterator[_Piece]:
-        """Cut the stream into events; what is wrong at the end of the file is left in ``_ending``."""
-        self._ending: tuple[InputError, int] | None = None
+    def _read_texts(self) -> Iterator[bytes]:
+        """Cut the stream into events, each from wherever the last one ended up to and without ``</event>``.
+
+        What is left at the end of the file stays in ``_rest``, what ended it too early in ``_damage``.
+        """
         buffer, chunk = self._rest, b" "
-        self._rest = b""
         while chunk:
             texts = buffer.split(b"</event>")
             buffer = texts.pop()
             for text in texts:
                 if text.count(b"<event") > 1:
-                    tags = [tag.start() for tag in _EVENT_TAG.finditer(text)]
-                    yield from (self._piece(text[a:b], False) for a, b in itertools.pairwise([0, *tags[1:]]))
-                    text = text[tags[-1] :] if len(tags) > 1 else text
-                yield self._piece(text)
+                    yield from _split_unclosed(text)
+                else:
+                    yield text
             try:
                 chunk = self._stream.read1(CHUNK_BYTES)
             except InputError as error:
                 # Events before the damage are still worth having for those who ask for it.
                 if self._options.on_error == "stop":
                     raise
-                self._ending = (error, 1)
-                return
+                self._damage, chunk = error, b""
             buffer += chunk
-        unfinished = _EVENT_TAG.search(buffer)
-        source = self._options.source
-        if unfinished:
-            line = self._line + buffer.count(b"\n", 0, unfinished.start())
+        self._rest = buffer
+
+    def _check_ending(self) -> None:
+        """Say what is wrong with the end of the file, if anything is."""
+        source, rest = self._options.source, self._rest
+        unfinished = _EVENT_TAG.search(rest)
+        if self._damage is not None:
+            self._reject(self._damage, 1)
+        elif unfinished:
+            line = self._line + rest.count(b"\n", 0, unfinished.start())
             advice = "Copy the file again, or keep the whole events before it with --on-error skip."
             problem = "the file ends within this event"
-            self._ending = (InputError(source, problem, event=self._events + 1, line=line, advice=advice), 1)
-        elif b"</LesHouchesEvents" not in buffer:
+            self._reject(InputError(source, problem, event=self._events + 1, line=line, advice=advice), 1)
+        elif b"</LesHouchesEvents" not in rest:
             advice = "If all events are there, say --on-error skip; otherwise copy or make the file again."
             problem = f"the file ends after {self._events:,} events without </LesHouchesEvents>: it may have been cut"
-            self._ending = (InputError(source, problem, advice=advice), 0)
+            self._reject(InputError(source, problem, advice=advice), 0)
 
-    def _piece(self, text: bytes, closed: bool = True) -> _Piece:
-        self._events += 1
-        piece = _Piece(text, self._events, self._line, closed)
-        self._line += text.count(b"\n")
-        return piece
-
-    def _convert_or_explain(self, pieces: list[_Piece]) -> EventBatch:
-        try:
-            return self._convert(pieces)
-        except (_Malformed, ValueError, IndexError):
-            # Somewhere in the batch there is a broken event: take them one by one to say which.
-            return self._convert(self._sound(pieces))
-
-    def _sound(self, pieces: list[_Piece]) -> list[_Piece]:
+    def _sound(self, texts: list[bytes]) -> list[bytes]:
         """Return the events that can be read; reject the others."""
         sound = []
-        for piece in pieces:
+        line = self._line
+        for number, text in enumerate(texts, self._events + 1):
             try:
-                _explain(piece)
-                self._convert([piece])
-            except _Malformed as error:
-                source, place = self._options.source, piece.line + error.line
+                _explain(text)
+                self._convert([text])
+            except (_Malformed, ValueError, IndexError) as error:
+                problem, within = "what follows the particles cannot be read", text.count(b"\n")
+                if isinstance(error, _Malformed):
+                    problem, within = error.problem, error.line
                 advice = "Mend the file, or leave such events out with --on-error skip."
-                self._reject(InputError(source, error.problem, event=piece.number, line=place, advice=advice), 1)
+                source = self._options.source
+                self._reject(InputError(source, problem, event=number, line=line + within, advice=advice), 1)
             else:
-                sound.append(piece)
+                sound.append(text)
+            line += text.count(b"\n")
         return sound
 
     def _reject(self, error: InputError, events: int) -> None:
@@ -198,14 +188,14 @@ class LesHouchesReader(EventReader):
             raise error
         self.skipped.add(str(error).split("\n", 1)[0], events)
 
-    def _convert(self, pieces: list[_Piece]) -> EventBatch:
+    def _convert(self, texts: list[bytes]) -> EventBatch:
         tokens = _Tokens()
-        for piece in pieces:
-            _cut(piece, tokens)
-        events = _numbers(tokens.headers).reshape(len(pieces), EVENT_NUMBERS)
+        for text in texts:
+            _cut(text, tokens)
+        events = _numbers(tokens.headers).reshape(len(texts), EVENT_NUMBERS)
         particles = _numbers(tokens.particles).reshape(-1, PARTICLE_NUMBERS)
         counts = events[:, 0].astype(np.int64)
-        if counts.sum() != len(particles) or not np.all(np.isfinite(events[:, 2])) or np.any(counts < 1):
+        if counts.sum() != len(particles) or np.any(counts < 1) or not np.all(np.isfinite(events[:, 1:3])):
             raise _Malformed("the event's first line does not fit its particles, or its weight is not finite")
         integers = particles[:, : len(INTEGER_COLUMNS)]
         if not (np.all(np.isfinite(particles)) and np.all(integers == np.rint(integers))):
@@ -221,7 +211,7 @@ class LesHouchesReader(EventReader):
             scale=events[:, 3],
             alpha_qed=events[:, 4],
             alpha_qcd=events[:, 5],
-            variations=self._variations(tokens, len(pieces)),
+            variations=self._variations(tokens, len(texts)),
             comments=_texts(tokens.comments),
             tag_attributes=_texts(tokens.attributes),
         )
@@ -251,24 +241,34 @@ class LesHouchesReader(EventReader):
         return dict(sorted(variations.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _cut(piece: _Piece, tokens: _Tokens) -> None:
+def _split_unclosed(text: bytes) -> Iterator[bytes]:
+    """Part events that were not closed from the whole one after them."""
+    tags = [tag.start() for tag in _EVENT_TAG.finditer(text)]
+    starts = [0, *tags[1:]]
+    for start, stop in itertools.pairwise(starts):
+        yield _Unclosed(text[start:stop])
+    yield text[starts[-1] :]
+
+
+def _cut(text: bytes, tokens: _Tokens) -> None:
     """Cut one event into tokens. Assumes the usual shape; whatever else goes wrong later and is then explained."""
-    start = piece.text.find(b"<event")
-    attributes, separator, body = piece.text[start + 6 :].partition(b">")
-    if start < 0 or not separator or not piece.closed:
+    tag = text.find(b"<event")
+    tag_end = text.find(b">", tag)
+    if tag < 0 or tag_end < 0 or isinstance(text, _Unclosed):
         raise _Malformed("<event> and </event> do not alternate")
-    lines = body.split(b"\n")
-    first = 0
-    while not lines[first].strip():
-        first += 1
-    header = lines[first]
-    stop = first + 1 + int(header.split(None, 1)[0])
-    tokens.headers.append(header)
-    tokens.particles += lines[first + 1 : stop]
-    tokens.attributes.append(attributes)
-    rest = b"\n".join(lines[stop:])
+    line_end = tag_end
+    header = b""
+    while not header:
+        start, line_end = line_end + 1, text.index(b"\n", line_end + 1)
+        header = text[start:line_end].strip()
+    count = int(header.split(None, 1)[0])
+    lines = text[line_end + 1 :].split(b"\n", count)
+    rest = lines.pop() if len(lines) > count else b""
     if rest.lstrip()[:1] in _NUMBER_BEGINS:
         raise _Malformed("there are more particles than announced")
+    tokens.headers.append(header)
+    tokens.particles += lines
+    tokens.attributes.append(text[tag + 6 : tag_end])
     # Most files have no named weights: a plain look is ten times faster than the regular expressions.
     if b"<rwgt" in rest or b"<weights" in rest:
         rest = _cut_weights(rest, tokens)
@@ -316,17 +316,16 @@ def _texts(raw: list[bytes]) -> npt.NDArray[np.object_] | None:
     return np.array([decoded(text) for text in raw], dtype=object)
 
 
-def _explain(piece: _Piece) -> None:
+def _explain(text: bytes) -> None:
     """Look closely at one event.
 
     Raises:
         _Malformed: It is broken; says what was found, what is expected, and the line within its text.
     """
-    text = piece.text
     tag = _EVENT_TAG.search(text)
     if tag is None:
         raise _Malformed("there is a </event> without <event>", text.count(b"\n"))
-    if not piece.closed:
+    if isinstance(text, _Unclosed):
         raise _Malformed("the next <event> begins before this one is closed with </event>", text.count(b"\n"))
     end = text.find(b">", tag.start())
     before = text.count(b"\n", 0, end)

@@ -1,0 +1,31 @@
+"""Every example card is run, as it stands but for the length of the training."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mlgen.card import load_card
+from mlgen.cli import cli
+from mlgen.formats import open_events
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+SHORT_TRAINING = ("--set", "generator.steps=40", "--set", "generator.width=16", "--set", "generator.solver_steps=4")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_an_example_card_runs(path, tmp_path):
+    card = load_card(path)
+    arguments = ["run", str(path), "-d", str(tmp_path), *(SHORT_TRAINING if card.model.generator else ())]
+    if card.model.generator:
+        arguments += ["-n", "500"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for name in card.model.output.files:
+        assert name in result.output
+        with open_events(tmp_path / name) as events:
+            assert sum(map(len, events)) > 100
+
+
+def test_there_are_examples():
+    assert len(list(EXAMPLES.glob("*.toml"))) >= 2
