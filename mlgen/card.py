@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +36,9 @@ class RunSection(_Section):
     """[run]: what concerns the run as a whole."""
 
     seed: int = Field(1, ge=0, description="one seed for everything; the same seed gives the same bytes")
-    events: int | None = Field(None, ge=1, description="events to write; all there are when left out")
+    events: int | None = Field(
+        None, ge=1, description="events to generate, or to read from the input; all there are when left out"
+    )
     batch_size: int = Field(10_000, ge=1, le=1_000_000, description="events handled at a time")
     on_error: Literal["stop", "skip"] = Field("stop", description="what to do with events that cannot be read")
 
@@ -115,12 +117,14 @@ class Card:
         source: Name for messages.
         text: The card as text, for the provenance of the outputs.
         directory: Paths in the card are relative to it.
+        changed: Keys that the command line set or changed, as ``section.key``, with their values.
     """
 
     model: CardModel
     source: str
     text: str
     directory: Path
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
     def stage(self, stage: Stage) -> StageSection | None:
         """The section of a stage, None when the card does not replace it."""
@@ -143,7 +147,7 @@ class Card:
         try:
             return model.model_validate(section.settings)
         except ValidationError as error:
-            raise _card_error(error, self.source, self.text, model, (stage.value,)) from error
+            raise _card_error(error, self.source, self.text, model, (stage.value,), self.changed) from error
 
 
 def load_card(path: Path) -> Card:
@@ -174,26 +178,38 @@ def parse_card(text: str, source: str, directory: Path) -> Card:
     return card_from(content, source, text, directory)
 
 
-def card_from(content: Mapping[str, Any], source: str, text: str, directory: Path) -> Card:
-    """Check a card given as nested mappings.
+def card_from(
+    content: Mapping[str, Any],
+    source: str,
+    text: str,
+    directory: Path,
+    changed: Mapping[str, Any] | None = None,
+) -> Card:
+    """Check a card given as nested mappings; the other arguments are those of `Card`.
 
     Raises:
         CardError: As `load_card`.
     """
     try:
-        return Card(CardModel.model_validate(content), source, text, directory)
+        return Card(CardModel.model_validate(content), source, text, directory, changed or {})
     except ValidationError as error:
-        raise _card_error(error, source, text, CardModel, ()) from error
+        raise _card_error(error, source, text, CardModel, (), changed or {}) from error
 
 
 def _card_error(
-    error: ValidationError, source: str, text: str, model: type[BaseModel], prefix: tuple[str, ...]
+    error: ValidationError,
+    source: str,
+    text: str,
+    model: type[BaseModel],
+    prefix: tuple[str, ...],
+    changed: Mapping[str, Any],
 ) -> CardError:
     messages = []
     for problem in error.errors():
         keys = [*prefix, *(key for key in problem["loc"] if isinstance(key, str))]
-        line = None if source == COMMAND_LINE else _line_of(text, keys)
-        place = f"{source}:{line}" if line else source
+        here = source != COMMAND_LINE and ".".join(keys) not in changed
+        line = _line_of(text, keys) if here else None
+        place = (f"{source}:{line}" if line else source) if here else COMMAND_LINE
         where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
         messages.append(f"{place}: {where}: {_in_words(problem, model, keys[len(prefix) :])}")
     return CardError("\n".join(messages))

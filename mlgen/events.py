@@ -202,8 +202,12 @@ class EventBatch:
         def part(values: Any) -> Any:
             return None if values is None else values[selection]
 
+        particles = self.particles[selection]
+        if not isinstance(selection, slice):
+            # Awkward would keep the whole batch alive behind a few chosen events.
+            particles = ak.to_packed(particles)
         return type(self)(
-            particles=self.particles[selection],
+            particles=particles,
             weight=self.weight[selection],
             process_id=self.process_id[selection],
             scale=self.scale[selection],

@@ -69,6 +69,8 @@ class Summary:
 
     def add(self, batch: EventBatch) -> None:
         """Count a batch."""
+        if not len(batch):
+            return
         weight = batch.weight
         self.events += len(batch)
         self.sum_of_weights += float(weight.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from mlgen.formats.reading import EventStream
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import EventGenerator
-from mlgen.store import TrainedOn, differences, load_model, read_record, save_model
+from mlgen.store import TrainedOn, differences, load_model, read_record, save_model, state_to_bytes
 
 
 def sha256_of_files(paths: Sequence[Path]) -> str:
@@ -44,7 +45,7 @@ def trained_generator(
         ModelError: A model is there, but was trained on other events or with other settings.
         TrainingError: The events do not allow it.
     """
-    if stage.model is not None and stage.model.is_dir() and not plan.retrain:
+    if stage.model is not None and stage.trained and not plan.retrain:
         return _reused(stage, stage.model, files)
     if events is None:
         raise ModelError(f"{stage.model}: there is no trained model; give [input] to train one")
@@ -66,8 +67,9 @@ def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[E
             "Name another model folder, leave out [input] to use the model as it is, or train again with --retrain."
         )
     stored = load_model(folder, stage.registered, stage.settings)
+    # What the card leaves open is as it was in the training.
     result = stage_result(
-        stage,
+        dataclasses.replace(stage, settings=stored.settings),
         model=str(folder),
         model_sha256=stored.sha256,
         figures=dict(record.report.figures),
@@ -86,7 +88,7 @@ def _trained(
         report = generator.train(
             counted, events.run_info, random_generator(seed, Work.TRAIN_GENERATOR), progress=progress
         )
-    sha256 = ""
+    sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
     if stage.model is not None:
         stage.model.parent.mkdir(parents=True, exist_ok=True)
         trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)

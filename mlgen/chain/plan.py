@@ -11,6 +11,7 @@ from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
 from mlgen.plugins import Registered, plugin_manager
 from mlgen.stages import Exactness, Settings, Stage
+from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
 _NOT_YET = {
@@ -39,6 +40,11 @@ class PlannedStage:
     def exactness(self) -> Exactness:
         """Exactness of the plugin."""
         return self.registered.offer.exactness
+
+    @property
+    def trained(self) -> bool:
+        """Whether a trained model is there."""
+        return self.model is not None and (self.model / RECORD_FILE).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,10 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
         raise CardError(f"{card.source}: [input] file: standard input ('-') can be read once only")
     generator = _planned(card, Stage.GENERATOR)
     unweighting = _planned(card, Stage.UNWEIGHTING)
-    trained = generator is not None and generator.model is not None and generator.model.is_dir()
-    if not inputs and not trained:
+    if generator is not None and generator.model is not None and (retrain or not generator.trained):
+        # Found out now, and not after hours of training.
+        check_free(generator.model, force=retrain)
+    if not inputs and not (generator and generator.trained):
         missing = f" ('{generator.model}' is not there)" if generator and generator.model else ""
         raise CardError(
             f"{card.source}: there is nothing to start from: give [input] with an event file, "

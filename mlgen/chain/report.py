@@ -95,7 +95,8 @@ def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
         "command": "run",
         "seed": plan.card.model.run.seed,
         "exactness": plan.exactness.value,
-        "inputs": [str(path) for path in plan.inputs],
+        "inputs": list(plan.card.model.input.file) if plan.card.model.input else [],
         "stages": [{name: value for name in kept if (value := getattr(stage, name)) != ()} for stage in stages],
         "card": plan.card.text,
+        **({"changed": dict(plan.card.changed)} if plan.card.changed else {}),
     }

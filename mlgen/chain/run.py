@@ -16,16 +16,18 @@ from typing import cast
 
 import numpy as np
 
+from mlgen.chain.checks import check_generated, check_unweighted
 from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import Reporter, RunResult, StageResult, provenance, silent, stage_result
+from mlgen.errors import WriteFailure
 from mlgen.events import EventBatch, FloatArray, rebatched
 from mlgen.formats.reading import EventStream, open_events
 from mlgen.formats.writing import Output, create_events
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import EventGenerator, Progress, ProgressCallback, Unweighter
+from mlgen.stages import Candidates, EventGenerator, Progress, ProgressCallback, Unweighter
 
 
 @dataclass(slots=True)
@@ -64,7 +66,9 @@ class _Source:
         for index, start in enumerate(range(0, count, run.batch_size)):
             rng = random_generator(run.seed, Work.GENERATE, index)
             with plugin_errors(stage.registered):
-                batch = generator.generate(min(run.batch_size, count - start), rng)
+                size = min(run.batch_size, count - start)
+                batch = generator.generate(size, rng)
+                check_generated(batch, size, self.run_info.variation_names)
             yield batch
 
     def _read(self) -> Iterator[EventBatch]:
@@ -105,7 +109,8 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
             count = _write(plan, source, unweighter, outputs, progress)
         skipped = events.skipped.count if events is not None else 0
     if unweighter is not None:
-        report = unweighter.report()
+        with plugin_errors(cast(PlannedStage, plan.unweighting).registered):
+            report = unweighter.report()
         figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
         stages[-1] = stage_result(cast(PlannedStage, plan.unweighting), figures=figures, remarks=report.remarks)
     return RunResult(
@@ -139,12 +144,8 @@ def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream 
     run = plan.card.model.run
     section = plan.card.model.input
     files: Sequence[Path] = plan.inputs
-    if plan.stages and any(str(path) == "-" for path in files):
-        # Training and unweighting look at the events more than once; a pipe can be read only once.
-        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlgen-"))) / "stdin"
-        with spool.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
-        files = [spool if str(path) == "-" else path for path in files]
+    if plan.stages:
+        files = [_repeatable(path, stack) for path in files]
     events = stack.enter_context(
         open_events(
             *files,
@@ -156,6 +157,21 @@ def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream 
     return events, files
 
 
+def _repeatable(path: Path, stack: contextlib.ExitStack) -> Path:
+    """Training and unweighting look at the events more than once; copy what can be read only once."""
+    if str(path) != "-" and (path.is_file() or path.is_dir() or not path.exists()):
+        return path
+    name = "standard input" if str(path) == "-" else path.name
+    spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlgen-"))) / name
+    try:
+        with spool.open("wb") as copy, contextlib.ExitStack() as opened:
+            pipe = sys.stdin.buffer if str(path) == "-" else opened.enter_context(path.open("rb"))
+            shutil.copyfileobj(pipe, copy, 1 << 20)
+    except OSError as error:
+        raise WriteFailure(f"{name}: it cannot be copied to {spool.parent}: {error.strerror}; set TMPDIR") from error
+    return spool
+
+
 def _source(
     plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: _Timer
 ) -> tuple[_Source, StageResult | None]:
@@ -165,8 +181,10 @@ def _source(
         return _Source(opened.run_info, plan, events=opened, count=wanted), None
     with timer("training"):
         generator, trained, training_events = trained_generator(plan, plan.generator, events, files, reporter)
+    with plugin_errors(plan.generator.registered):
+        run_info = generator.run_info
     count = training_events if wanted is None else wanted
-    return _Source(generator.run_info, plan, generator=generator, count=count), trained
+    return _Source(run_info, plan, generator=generator, count=count), trained
 
 
 def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: _Timer) -> Unweighter | None:
@@ -184,7 +202,7 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
                 progress(Progress(done, source.count or 0))
 
         with plugin_errors(stage.registered):
-            unweighter.prepare(weights())
+            unweighter.prepare(Candidates(weight) for weight in weights())
     return unweighter
 
 
@@ -226,7 +244,8 @@ def _unweighted(plan: Plan, unweighter: Unweighter, batch: EventBatch, index: in
     stage = cast(PlannedStage, plan.unweighting)
     rng = random_generator(plan.card.model.run.seed, Work.UNWEIGHT, index)
     with plugin_errors(stage.registered):
-        accepted = unweighter.unweight(batch.weight, rng)
+        accepted = unweighter.unweight(Candidates(batch.weight), rng)
+        check_unweighted(accepted, len(batch))
     kept = batch[accepted.index]
     # A variation keeps its ratio to the nominal weight.
     ratio = np.divide(accepted.weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)

@@ -57,13 +57,12 @@ def command(
         output_format=output_format,
         reporter=reporter,
     )
-    if output == "-":
-        return
-    if as_json:
+    if as_json and output != "-":
         print_json(result.to_dict())
         return
     rows = [("events", number(result.events)), ("written", output)]
     if result.skipped.count or result.skipped.reasons:
         rows.append(("left out", f"{result.skipped.count:,} that could not be read"))
         rows += [("", reason) for reason in result.skipped.reasons]
-    table(rows)
+    # What goes to standard output is the events.
+    table(rows, err=output == "-")

@@ -44,8 +44,11 @@ def command(source: tuple[str, ...], force: bool, retrain: bool, as_json: bool, 
     """  # noqa: D301 - click wants a real \b
     from mlgen.chain import plan_chain, run_chain
     from mlgen.cli.terminal import print_json, reporter
+    from mlgen.errors import UserError
 
     card = card_of(source, overrides)
+    if as_json and card.model.output is not None and "-" in card.model.output.files:
+        raise UserError("--json and events cannot both go to standard output; write the events into a file")
     result = run_chain(plan_chain(card, force=force, retrain=retrain), reporter)
     if as_json:
         print_json(result.to_dict())
@@ -55,6 +58,7 @@ def command(source: tuple[str, ...], force: bool, retrain: bool, as_json: bool, 
 
 def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
     """Make the card from a card file or event files, and the options given with it."""
+    import copy
     import tomllib
 
     from mlgen.card import COMMAND_LINE, card_from, load_card
@@ -70,14 +74,16 @@ def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
         content, name, directory = tomllib.loads(text), str(path), path.parent
     else:
         content, text, name, directory = {"input": {"file": list(source)}}, "", COMMAND_LINE, Path()
+    before = copy.deepcopy(content)
     _override(content, overrides)
+    changed = {} if name == COMMAND_LINE else _changes(before, content)
     base = overrides.get("directory")
     if base is not None:
         try:
             base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{base}: the directory cannot be made: {error.strerror}") from error
-    return _relocated(card_from(content, name, text or _as_toml(content), directory), base)
+    return _relocated(card_from(content, name, text or _as_toml(content), directory, changed), base)
 
 
 def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -100,6 +106,18 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         content["generator"]["model"] = _from_here(overrides["model"])
     for setting in overrides.get("settings", ()):
         _set(content, setting)
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keys whose values are new or differ, as ``section.key``."""
+    changes: dict[str, Any] = {}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict):
+            changes |= _changes(old if isinstance(old, dict) else {}, value, f"{prefix}{key}.")
+        elif value != old:
+            changes[prefix + key] = value
+    return changes
 
 
 def _from_here(name: str) -> str:
@@ -156,9 +174,6 @@ def _relocated(card: Card, directory: Path | None) -> Card:
 def _show(result: RunResult) -> None:
     from mlgen.cli.terminal import number, shown, table, with_error
 
-    # When events go to stdout, the table would end up among them.
-    if any(str(path) == "-" for path in result.outputs):
-        return
     rows = [
         ("events", number(result.events)),
         ("cross section", with_error(result.cross_section, result.cross_section_error)),
@@ -174,4 +189,5 @@ def _show(result: RunResult) -> None:
     rows += [(f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items()]
     rows += [("remark", remark) for remark in result.remarks]
     rows += [("written", shown(path)) for path in result.outputs]
-    table(rows)
+    # When events go to standard output, the table must not end up among them.
+    table(rows, err=any(str(path) == "-" for path in result.outputs))

@@ -87,14 +87,14 @@ def shown(path: str | Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
 
 
-def table(rows: Sequence[tuple[str, str]]) -> None:
-    """Print two columns on stdout."""
+def table(rows: Sequence[tuple[str, str]], *, err: bool = False) -> None:
+    """Print two columns on stdout, or on stderr."""
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         lines = value.split("\n")
-        click.echo(f"{name:<{width}}  {lines[0]}".rstrip())
+        click.echo(f"{name:<{width}}  {lines[0]}".rstrip(), err=err)
         for line in lines[1:]:
-            click.echo(f"{'':<{width}}  {line}")
+            click.echo(f"{'':<{width}}  {line}", err=err)
 
 
 def print_json(content: Any) -> None:

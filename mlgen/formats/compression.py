@@ -127,7 +127,7 @@ class DecompressedStream(io.RawIOBase):
             # bz2 reports damage as a bare OSError.
             if self.compression == "bz2" and error.errno is None:
                 raise self._damaged(error) from error
-            raise
+            raise InputError(self._source, f"reading failed: {error.strerror or error}") from error
         buffer[: len(data)] = data
         self._passed += len(data)
         return len(data)

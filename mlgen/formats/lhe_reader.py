@@ -28,10 +28,14 @@ CHUNK_BYTES = 1 << 22
 LONGEST_HEADER = 1 << 29
 EVENT_NUMBERS = 6
 PARTICLE_NUMBERS = len(PARTICLE_COLUMNS)
+#: Whole numbers of a particle are kept in 32 bits.
+LARGEST_INTEGER = 2**31
 
 # bytes of length one; an empty rest must not match.
 _NUMBER_BEGINS = frozenset(b"%c" % byte for byte in b"0123456789+-.")
 _EVENT_TAG = re.compile(rb"<event(?=[\s>])")
+_INIT_TAG = re.compile(rb"<init(?=[\s>])")
+_BLANK_LINES = re.compile(rb"\n(?:[^\S\n]*\n)+")
 _REWEIGHT = re.compile(rb"[ \t]*<rwgt\b[^>]*>(.*?)</rwgt>[^\S\n]*\n?", re.DOTALL)
 _WEIGHT_LIST = re.compile(rb"[ \t]*<weights\b[^>]*>(.*?)</weights>[^\S\n]*\n?", re.DOTALL)
 _WEIGHT = re.compile(rb"<wgt\b[^>]*?id\s*=\s*(?:\"([^\"]*)\"|'([^']*)')[^>]*>\s*([^<\s]*)\s*</wgt>")
@@ -168,11 +172,13 @@ class LesHouchesReader(EventReader):
         sound = []
         line = self._line
         for number, text in enumerate(texts, self._events + 1):
+            lines = text.count(b"\n")
             try:
                 _explain(text)
+                text = type(text)(_BLANK_LINES.sub(b"\n", text))
                 self._convert([text])
             except (_Malformed, ValueError, IndexError) as error:
-                problem, within = "what follows the particles cannot be read", text.count(b"\n")
+                problem, within = "the event cannot be read", 0
                 if isinstance(error, _Malformed):
                     problem, within = error.problem, error.line
                 advice = "Mend the file, or leave such events out with --on-error skip."
@@ -180,7 +186,7 @@ class LesHouchesReader(EventReader):
                 self._reject(InputError(source, problem, event=number, line=line + within, advice=advice), 1)
             else:
                 sound.append(text)
-            line += text.count(b"\n")
+            line += lines
         return sound
 
     def _reject(self, error: InputError, events: int) -> None:
@@ -195,10 +201,12 @@ class LesHouchesReader(EventReader):
         events = _numbers(tokens.headers).reshape(len(texts), EVENT_NUMBERS)
         particles = _numbers(tokens.particles).reshape(-1, PARTICLE_NUMBERS)
         counts = events[:, 0].astype(np.int64)
-        if counts.sum() != len(particles) or np.any(counts < 1) or not np.all(np.isfinite(events[:, 1:3])):
+        whole = np.all(events[:, :2] == np.rint(events[:, :2])) and np.all(np.isfinite(events[:, 1:3]))
+        if counts.sum() != len(particles) or np.any(counts < 1) or not whole:
             raise _Malformed("the event's first line does not fit its particles, or its weight is not finite")
         integers = particles[:, : len(INTEGER_COLUMNS)]
-        if not (np.all(np.isfinite(particles)) and np.all(integers == np.rint(integers))):
+        fits = np.all(integers == np.rint(integers)) and np.all(np.abs(integers) < LARGEST_INTEGER)
+        if not (np.all(np.isfinite(particles)) and fits):
             raise _Malformed("a particle has a number that is not finite, or not whole where it should be")
         mothers = particles[:, 2:4]
         if np.any(mothers < 0) or np.any(mothers > np.repeat(counts, counts)[:, None]):
@@ -216,6 +224,11 @@ class LesHouchesReader(EventReader):
             tag_attributes=_texts(tokens.attributes),
         )
 
+    def _name_of(self, raw: bytes) -> str:
+        if raw not in self._names:
+            self._names[raw] = html.unescape(decoded(raw))
+        return self._names[raw]
+
     def _variations(self, tokens: _Tokens, n: int) -> dict[str, npt.NDArray[np.float64]]:
         declared = self.run_info.variation_names
         variations: dict[str, npt.NDArray[np.float64]] = {}
@@ -228,12 +241,12 @@ class LesHouchesReader(EventReader):
             width = values.shape[1] if unnamed else len(names)
             index = np.asarray(events)
             for column in range(width):
-                if not unnamed:
-                    name = self._names.get(names[column])
-                    if name is None:
-                        name = self._names[names[column]] = html.unescape(decoded(names[column]))
-                else:
+                if unnamed:
                     name = declared[column] if column < len(declared) else f"weight_{column + 1}"
+                else:
+                    # An id that an event has twice gets another name the second time: no weight may be lost.
+                    before = names[:column].count(names[column])
+                    name = self._name_of(names[column]) + (f" ({before + 1})" if before else "")
                 if name not in variations:
                     variations[name] = np.full(n, np.nan)
                 variations[name][index] = values[:, column]
@@ -252,9 +265,13 @@ def _split_unclosed(text: bytes) -> Iterator[bytes]:
 
 def _cut(text: bytes, tokens: _Tokens) -> None:
     """Cut one event into tokens. Assumes the usual shape; whatever else goes wrong later and is then explained."""
-    tag = text.find(b"<event")
+    tag = text.find(b"<event>")
+    if tag < 0:
+        # With attributes; <eventgroup> is something else.
+        found = _EVENT_TAG.search(text)
+        tag = found.start() if found else -1
     tag_end = text.find(b">", tag)
-    if tag < 0 or tag_end < 0 or isinstance(text, _Unclosed):
+    if tag < 0 or tag_end < 0 or isinstance(text, _Unclosed) or _INIT_TAG.search(text, 0, tag):
         raise _Malformed("<event> and </event> do not alternate")
     line_end = tag_end
     header = b""
@@ -325,6 +342,10 @@ def _explain(text: bytes) -> None:
     tag = _EVENT_TAG.search(text)
     if tag is None:
         raise _Malformed("there is a </event> without <event>", text.count(b"\n"))
+    init = _INIT_TAG.search(text, 0, tag.start())
+    if init:
+        problem = "a second <init> begins here: give files that were joined end to end as several inputs"
+        raise _Malformed(problem, text.count(b"\n", 0, init.start()))
     if isinstance(text, _Unclosed):
         raise _Malformed("the next <event> begins before this one is closed with </event>", text.count(b"\n"))
     end = text.find(b">", tag.start())
@@ -335,9 +356,11 @@ def _explain(text: bytes) -> None:
         raise _Malformed("the event is empty", before)
     first, line = filled[0]
     header = _checked(line, first, EVENT_NUMBERS, "an event's first line", "NUP IDPRUP XWGTUP SCALUP AQEDUP AQCDUP")
-    announced = int(header[0])
+    announced = int(header[0]) if np.isfinite(header[0]) else 0
     if announced != header[0] or announced < 1:
         raise _Malformed(f"the event announces {header[0]:g} particles; a whole number from 1 is expected", first)
+    if header[1] != np.rint(header[1]):
+        raise _Malformed(f"the event's process is {header[1]:g}; a whole number is expected", first)
     if not np.isfinite(header[2]):
         raise _Malformed(f"the event's weight is {header[2]}; a finite number is expected", first)
     particles = 0
@@ -349,6 +372,19 @@ def _explain(text: bytes) -> None:
         particles += 1
     if particles != announced:
         raise _Malformed(f"the event announces {announced} particles, but has {particles}", first)
+    _explain_weights(text, end)
+
+
+def _explain_weights(text: bytes, start: int) -> None:
+    for block in (*_REWEIGHT.finditer(text, start), *_WEIGHT_LIST.finditer(text, start)):
+        entries = [(match.end(), match.group(3)) for match in _WEIGHT.finditer(text, *block.span(1))]
+        if b"<wgt" not in block.group(1):
+            entries = [(block.end(1), word) for word in block.group(1).split()]
+        for place, word in entries:
+            value = fastnumbers.try_float(word.replace(b"D", b"E").replace(b"d", b"e"), on_fail=None)
+            if value is None or not np.isfinite(value):
+                problem = f"a named weight is '{decoded(word)}'; a finite number is expected"
+                raise _Malformed(problem, text.count(b"\n", 0, place))
 
 
 def _explain_particle(line: bytes, number: int, announced: int) -> None:
@@ -359,6 +395,8 @@ def _explain_particle(line: bytes, number: int, announced: int) -> None:
             raise _Malformed(f"a particle's {name} is {value}; a finite number is expected", number)
         if name in INTEGER_COLUMNS and value != round(value):
             raise _Malformed(f"a particle's {name} is {value:g}; a whole number is expected", number)
+        if name in INTEGER_COLUMNS and abs(value) >= LARGEST_INTEGER:
+            raise _Malformed(f"a particle's {name} is {value:.0f}; it must fit into 32 bits", number)
         if name.startswith("mother") and not 0 <= value <= announced:
             raise _Malformed(f"a particle's {name} is {value:g}; the event has particles 1 to {announced}", number)
 

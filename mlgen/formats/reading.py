@@ -26,7 +26,7 @@ class EventStream:
 
     Attributes:
         run_info: What is true of all files together.
-        formats: Name of each file's format, with its compression.
+        formats: Name of each file's format.
         skipped: Events left out in the last pass.
     """
 
@@ -51,15 +51,11 @@ class EventStream:
             self.close()
             raise
 
-    @property
-    def repeatable(self) -> bool:
-        """Whether the stream can be read more than once."""
-        return all(str(source) != "-" for source in self._sources)
-
     def _open(self, path: Path) -> EventReader:
         options = ReadOptions(STDIN if str(path) == "-" else str(path), self._batch_size, self._on_error)
         event_format, stream = _opened(path, options.source, self._name)
-        self.formats.append(event_format.name)
+        if len(self.formats) < len(self._sources):
+            self.formats.append(event_format.name)
         try:
             return event_format.reader(stream, options)
         except BaseException:
@@ -72,8 +68,10 @@ class EventStream:
         for index, source in enumerate(self._sources):
             reader, self._first = (self._first, None) if index == 0 else (None, self._first)
             with reader or self._open(source) as opened:
-                yield from opened
-                self.skipped.extend(opened.skipped)
+                try:
+                    yield from opened
+                finally:
+                    self.skipped.extend(opened.skipped)
 
     def close(self) -> None:
         """Close what is still open."""
@@ -128,10 +126,10 @@ def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, Bin
     stream = io.BufferedReader(DecompressedStream(raw, source, raw_head), 1 << 20)
     try:
         head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+        event_format = format_by_name(name) if name else recognise(head)
     except BaseException:
         stream.close()
         raise
-    event_format = format_by_name(name) if name else recognise(head)
     if event_format is None:
         stream.close()
         known = "; ".join(f"{f.name}: {f.summary}" for f in known_formats())
@@ -165,9 +163,10 @@ def _neighbours(path: Path) -> str:
 def combined_run_info(infos: Sequence[RunInfo], sources: Sequence[str]) -> RunInfo:
     """Combine the run information of files that are read as one sample.
 
-    The files must hold the same processes with the same beams and normalisation: then the joined sample has their
-    mean cross section, its error reduced accordingly. Anything else would need weights to be changed, which is not
-    done silently.
+    The files must hold the same processes with the same beams and normalisation: then each is an estimate of the same
+    cross section, and the joined sample gets their mean, its error reduced accordingly. (The mean weight of the joined
+    sample counts a file by its events; the two agree within errors, and exactly for files of one size.) Anything else
+    would need weights to be changed, which is not done silently.
 
     Raises:
         InputError: The files do not belong together.
@@ -179,7 +178,7 @@ def combined_run_info(infos: Sequence[RunInfo], sources: Sequence[str]) -> RunIn
         for what, mine, theirs in (
             ("beams", first.beams, info.beams),
             ("weight strategy", first.weight_strategy, info.weight_strategy),
-            ("processes", [p.process_id for p in first.processes], [p.process_id for p in info.processes]),
+            ("processes", sorted(_by_id(first)), sorted(_by_id(info))),
         ):
             if mine != theirs:
                 raise InputError(
@@ -188,9 +187,14 @@ def combined_run_info(infos: Sequence[RunInfo], sources: Sequence[str]) -> RunIn
                     advice="Files read as one stream must hold the same process; run them one by one.",
                 )
     processes = []
-    for same in zip(*(info.processes for info in infos), strict=True):
+    for process_id in _by_id(first):
+        same = [_by_id(info)[process_id] for info in infos]
         error = math.sqrt(math.fsum(p.error**2 for p in same)) / len(same)
         mean = math.fsum(p.cross_section for p in same) / len(same)
         processes.append(Process(same[0].process_id, mean, error, max(p.maximum_weight for p in same)))
     names = tuple(dict.fromkeys(name for info in infos for name in info.variation_names))
     return dataclasses.replace(first.with_variations(names), processes=tuple(processes))
+
+
+def _by_id(info: RunInfo) -> dict[int, Process]:
+    return {process.process_id: process for process in info.processes}

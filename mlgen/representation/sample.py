@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,6 +23,10 @@ MASS_TOLERANCE = 1e-4
 MOMENTUM_TOLERANCE = 1e-5
 #: Share of the weight that may be left out because it cannot be represented.
 LARGEST_LOSS = 0.01
+
+
+#: Numbers of events that cannot be represented, ascending, and why.
+_Problem = tuple[IntArray, str]
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,28 @@ class Representation:
 
 @dataclass
 class _Sample:
-    """Columns of the events that are used, padded to the largest event."""
+    """Columns of the events that are used, padded to the largest event.
+
+    There can be thousands of classes, so that no work on all events may be done for each of them: the events are
+    sorted by class once.
+    """
 
     batch: EventBatch
     classes: list[EventClass]
     index: IntArray
     momenta: FloatArray
     masses: FloatArray
+    _by_class: IntArray = field(init=False)
+    _starts: IntArray = field(init=False)
 
-    def of(self, members: Sequence[int]) -> BoolArray:
-        return np.isin(self.index, members)
+    def __post_init__(self) -> None:
+        self._by_class = np.argsort(self.index, kind="stable")
+        self._starts = np.searchsorted(self.index[self._by_class], np.arange(len(self.classes) + 1))
+
+    def of(self, members: Sequence[int]) -> IntArray:
+        """Events of some classes, ascending."""
+        parts = [self._by_class[self._starts[k] : self._starts[k + 1]] for k in members]
+        return np.sort(np.concatenate(parts))
 
 
 def collected(
@@ -96,17 +112,20 @@ def _drawn(batches: Iterable[EventBatch], most: int, rng: np.random.Generator) -
     """Keep the `most` events with the smallest of random keys: each event has the same chance."""
     kept: list[EventBatch] = []
     keys = np.zeros(0)
+    limit = 1.0
     for batch in batches:
-        kept.append(batch)
-        keys = np.concatenate([keys, rng.random(len(batch))])
-        if len(keys) > 2 * most:
+        drawn = rng.random(len(batch))
+        # What could not stay anyway is left out at once, so that the memory of a large file is that of a small one.
+        kept.append(batch[np.flatnonzero(drawn < limit)])
+        keys = np.concatenate([keys, drawn[drawn < limit]])
+        if len(keys) > 1.1 * most:
             kept, keys = _smallest(kept, keys, most)
+            limit = float(keys.max())
     return _smallest(kept, keys, most)[0] if len(keys) > most else kept
 
 
 def _smallest(batches: list[EventBatch], keys: FloatArray, most: int) -> tuple[list[EventBatch], FloatArray]:
     chosen = np.sort(np.argpartition(keys, most)[:most])
-    # A mask would keep a view of the whole batch alive; taking by index copies.
     return [EventBatch.concatenate(batches)[chosen]], keys[chosen]
 
 
@@ -134,7 +153,8 @@ def represent(batch: EventBatch, beam_energies: Sequence[float], rng: np.random.
     totals = np.bincount(index, np.where(usable, batch.weight, 0.0), len(classes))
     if not np.any(totals > 0):
         raise TrainingError("the weights of no class of events have a positive sum; nothing can be generated")
-    negative = [k for k in trees if totals[k] <= 0 and np.any(index[usable] == k)]
+    used = np.bincount(index[usable], minlength=len(classes))
+    negative = [k for k in trees if totals[k] <= 0 and used[k]]
     if negative:
         share = np.abs(totals[negative]).sum() / totals[totals > 0].sum()
         remarks.append(
@@ -157,63 +177,68 @@ def represent(batch: EventBatch, beam_energies: Sequence[float], rng: np.random.
     return Representation(topologies, events, np.array(scales), couplings, tuple(remarks))
 
 
-def _trees(sample: _Sample) -> tuple[dict[int, DecayTree], list[tuple[BoolArray, str]]]:
+def _trees(sample: _Sample) -> tuple[dict[int, DecayTree], list[_Problem]]:
     trees: dict[int, DecayTree] = {}
-    problems: list[tuple[BoolArray, str]] = []
+    problems: list[_Problem] = []
     for k, event_class in enumerate(sample.classes):
         try:
             trees[k] = DecayTree.from_rows(event_class.rows)
         except StructureError as error:
-            problems.append((sample.index == k, f"{event_class.describe()}: {error}"))
+            problems.append((sample.of([k]), f"{event_class.describe()}: {error}"))
     return trees, problems
 
 
 def _usable_events(
     sample: _Sample, trees: dict[int, DecayTree], beam_energies: Sequence[float]
-) -> tuple[BoolArray, list[tuple[BoolArray, str]]]:
+) -> tuple[BoolArray, list[_Problem]]:
     """Find the events that their coordinates can give back."""
     usable = np.isin(sample.index, list(trees))
-    momenta, energy = sample.momenta, np.abs(sample.momenta[:, :, 3])
-    total_energy = np.maximum(energy.sum(axis=1), np.finfo(float).tiny)
-    size = energy.max(axis=1, initial=0.0)
-    problems: list[tuple[BoolArray, str]] = []
+    problems: list[_Problem] = []
 
-    def reject(bad: BoolArray, reason: str) -> None:
-        nonlocal usable
-        if np.any(bad & usable):
-            first = sample.classes[sample.index[np.flatnonzero(bad & usable)[0]]]
-            problems.append((bad & usable, f"{first.describe()}: {reason}"))
-            usable &= ~bad
+    def reject(events: IntArray, bad: BoolArray, reason: str) -> None:
+        rejected = events[bad & usable[events]]
+        if len(rejected):
+            first = sample.classes[sample.index[rejected[0]]]
+            problems.append((rejected, f"{first.describe()}: {reason}"))
+            usable[rejected] = False
 
-    squared = np.square(momenta[:, :, 3]) - np.square(momenta[:, :, :3]).sum(axis=2)
+    everything = np.arange(len(sample.index))
+    squared = np.square(sample.momenta[:, :, 3]) - np.square(sample.momenta[:, :, :3]).sum(axis=2)
     off_shell = np.abs(squared - np.sign(sample.masses) * np.square(sample.masses))
     reject(
-        np.asarray((off_shell > MOMENTUM_TOLERANCE * np.square(momenta[:, :, 3])).any(axis=1)),
+        everything,
+        (off_shell > MOMENTUM_TOLERANCE * np.square(sample.momenta[:, :, 3])).any(axis=1),
         "the momentum of a particle does not have the particle's mass",
     )
-    reject(np.asarray((sample.masses < 0).any(axis=1)), "a particle has a negative (spacelike) mass")
+    reject(everything, (sample.masses < 0).any(axis=1), "a particle has a negative (spacelike) mass")
+    alike: dict[tuple[DecayTree, bool], list[int]] = {}
     for k, tree in trees.items():
-        here = sample.index == k
-        first, second = tree.incoming
-        incoming = momenta[:, [first, second]]
+        alike.setdefault((tree, sample.classes[k].reversed_beams), []).append(k)
+    for (tree, reversed_beams), members in alike.items():
+        here = sample.of(members)
+        momenta, energy = sample.momenta[here], np.abs(sample.momenta[here, :, 3])
+        total_energy = np.maximum(energy.sum(axis=1), np.finfo(float).tiny)
+        size = energy.max(axis=1, initial=0.0)
+        incoming = momenta[:, tree.incoming]
         sideways = np.abs(incoming[:, :, :2]).max(axis=(1, 2)) > MOMENTUM_TOLERANCE * size
-        reject(here & sideways, "an incoming particle does not move along z")
-        reject(here & (incoming[:, 0, 2] * incoming[:, 1, 2] >= 0), "the incoming particles do not move head on")
+        reject(here, sideways, "an incoming particle does not move along z")
+        same_way = np.asarray(incoming[:, 0, 2] * incoming[:, 1, 2] >= 0)
+        reject(here, same_way, "the incoming particles do not move head on")
         top = momenta[:, [row for node in tree.top for row in tree.products(node)]].sum(axis=1)
         lost = np.abs(incoming.sum(axis=1) - top).max(axis=1) > MOMENTUM_TOLERANCE * total_energy
-        reject(here & lost, "four-momentum is not conserved in the hard scattering")
+        reject(here, lost, "four-momentum is not conserved in the hard scattering")
         for node in (tree.nodes[i] for i in tree.decays() if tree.nodes[i].row >= 0):
             products = momenta[:, [row for child in node.children for row in tree.products(child)]].sum(axis=1)
             lost = np.abs(momenta[:, node.row] - products).max(axis=1) > MOMENTUM_TOLERANCE * total_energy
-            reject(here & lost, f"the momentum of resonance {node.row + 1} is not the sum of its products'")
+            reject(here, lost, f"the momentum of resonance {node.row + 1} is not the sum of its products'")
         if len(beam_energies) == 2:
-            forward, backward = (1, 0) if sample.classes[k].reversed_beams else (0, 1)
+            forward, backward = (1, 0) if reversed_beams else (0, 1)
             over = (incoming[:, forward, 3] >= beam_energies[0]) | (incoming[:, backward, 3] >= beam_energies[1])
-            reject(here & over, "an incoming particle has more energy than its beam")
+            reject(here, over, "an incoming particle has more energy than its beam")
     return usable, problems
 
 
-def _losses(batch: EventBatch, usable: BoolArray, problems: list[tuple[BoolArray, str]]) -> list[str]:
+def _losses(batch: EventBatch, usable: BoolArray, problems: list[_Problem]) -> list[str]:
     """Say what is left out.
 
     Raises:
@@ -221,11 +246,11 @@ def _losses(batch: EventBatch, usable: BoolArray, problems: list[tuple[BoolArray
     """
     if not problems:
         return []
-    total = np.abs(batch.weight).sum()
-    lost = np.abs(batch.weight[~usable]).sum() / total
-    worst, reason = max(problems, key=lambda problem: float(np.abs(batch.weight[problem[0]]).sum()))
+    weight = np.abs(batch.weight)
+    lost = weight[~usable].sum() / weight.sum()
+    worst, reason = max(problems, key=lambda problem: float(weight[problem[0]].sum()))
     what = f"{int((~usable).sum())} of {len(batch)} events ({lost:.2g} of the weight) cannot be represented"
-    detail = f"the largest part, {int(worst.sum())} events, is of this kind: {reason}"
+    detail = f"the largest part, {len(worst)} events, is of this kind: {reason}"
     if lost > LARGEST_LOSS:
         raise TrainingError(f"{what}; {LARGEST_LOSS:g} may be left out; {detail}")
     return [f"left out: {what}; {detail}"]
@@ -241,7 +266,8 @@ def _fit_topology(
     couplings: dict[str, CouplingTable],
     rng: np.random.Generator,
 ) -> tuple[Topology, TopologyEvents, float]:
-    chosen = sample.of(members) & usable
+    chosen = sample.of(members)
+    chosen = chosen[usable[chosen]]
     local = np.searchsorted(members, sample.index[chosen])
     classes = [sample.classes[k] for k in members]
     rows = np.stack([event_class.rows for event_class in classes])

@@ -254,3 +254,60 @@ def test_training_needs_a_model_and_a_place(section, message, examples, tmp_path
     parsed = card(f"[input]\nfile = '{examples / 'zjet.lhe.gz'}'\n{section}", tmp_path)
     with pytest.raises(CardError, match=message):
         plan_chain(parsed, training_only=True)
+
+
+def test_provenance_says_what_the_command_line_changed(examples, tmp_path):
+    from mlgen.cli.run import card_of
+
+    path = tmp_path / "card.toml"
+    path.write_text(generator_card(examples))
+    changed = card_of((str(path),), {"seed": 9, "settings": ("generator.solver_steps=3",), "events": 1500})
+    assert dict(changed.changed) == {"run.seed": 9, "generator.solver_steps": 3}
+    with pytest.raises(CardError, match=r"^command line: \[generator\] width: 0 is not allowed"):
+        plan_chain(card_of((str(path),), {"settings": ("generator.width=0",)}))
+
+
+def test_a_reused_model_is_described_by_the_settings_of_its_training(trained, tmp_path):
+    folder, _ = trained
+    text = "[run]\nevents = 20\n[generator]\nplugin = 'cfm'\nmodel = 'models/z'\n[output]\nfiles = ['few.lhe']\n"
+    [stage] = run_chain(plan_chain(card(text, folder), force=True)).stages
+    assert stage.settings["width"] == 16
+
+
+def test_a_place_for_the_model_is_checked_before_the_training(examples, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "z").write_text("in the way")
+    with pytest.raises(ModelError, match="a model is a folder"):
+        plan_chain(card(generator_card(examples), tmp_path))
+
+
+def broken_batch(kind: str, n: int, rng: np.random.Generator) -> EventBatch:
+    import dataclasses
+
+    from mlgen.testing import drell_yan_events
+
+    batch, _ = drell_yan_events(n + (kind == "number"), rng)
+    if kind == "weight":
+        batch = dataclasses.replace(batch, weight=np.full(len(batch), np.nan))
+    if kind == "variation":
+        batch = dataclasses.replace(batch, variations={"undeclared": batch.weight})
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("number", "gave 21 events; 20 were"),
+        ("weight", "not finite"),
+        ("variation", "'undeclared', which its run_info"),
+    ],
+)
+def test_what_a_generator_gives_is_checked(kind, message, trained, monkeypatch):
+    import mlgen_cfm.generator as module
+
+    folder, _ = trained
+    monkeypatch.setattr(module.CfmGenerator, "generate", lambda self, n, rng: broken_batch(kind, n, rng))
+    text = "[run]\nevents = 20\n[generator]\nplugin = 'cfm'\nmodel = 'models/z'\n[output]\nfiles = ['bad.lhe']\n"
+    with pytest.raises(PluginFailure, match=rf"generator plugin 'cfm' of mlgen-hep .*{message}"):
+        run_chain(plan_chain(card(text, folder)))
+    assert not (folder / "bad.lhe").exists()

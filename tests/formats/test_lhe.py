@@ -238,6 +238,50 @@ def test_a_broken_event_can_be_skipped(case):
     assert problem in reader.skipped.reasons[0]
 
 
+HARD = (DIALECTS / "thepeg.lhe").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "problem"),
+    [
+        (b"1.25 </wgt>", b"abc </wgt>", 31, "a named weight is 'abc'"),
+        (b" 1.25 </wgt>", b"</wgt>", 31, "a named weight is ''"),
+        (b"1.25 </wgt>", b"nan </wgt>", 31, "a named weight is 'nan'"),
+        (b"  3 7 1.0D0", b"  nan 7 1.0", 24, "announces nan particles"),
+        (b"  3 7 1.0D0", b"  3 1.7 1.0", 24, "process is 1.7"),
+        (b" 2 -1 0 0 501 0 0.0D0 0.0D0 45.6D0", b" 2 -1 0 0 5000000000 0 0. 0. 45.6", 25, "must fit into 32 bits"),
+    ],
+)
+def test_a_broken_event_of_a_hard_dialect(before, after, line, problem):
+    content = HARD.replace(before, after, 1)
+    with pytest.raises(InputError) as caught:
+        read(content)
+    assert (caught.value.event, caught.value.line) == (1, line)
+    assert problem in caught.value.problem
+    reader, [batch] = read(content, on_error="skip")
+    assert (len(batch), reader.skipped.count) == (1, 1)
+
+
+def test_files_joined_end_to_end_are_not_read_as_one():
+    with pytest.raises(InputError, match=r"event 3 .*a second <init> begins here") as caught:
+        read(HARD + HARD)
+    assert caught.value.line == HARD.count(b"\n") + HARD[: HARD.index(b"<init>")].count(b"\n") + 1
+
+
+def test_event_groups_and_blank_lines_are_read():
+    content = HARD.replace(b'<event npLO="1"', b'<eventgroup n="2">\n<event npLO="1"')
+    content = content.replace(b" 23  1 1 2", b"\n  \n 23  1 1 2")
+    _, [batch] = read(content)
+    _, [plain] = read(HARD)
+    assert_same(batch, plain)
+
+
+def test_a_weight_that_an_event_has_twice_is_kept_twice():
+    _, [batch] = read(HARD.replace(b"'MUR=0.5 MUF=1'> 1.25", b"'loose'> 1.25"))
+    assert batch.variations["loose"].tolist() == [1.5, -1.5]
+    assert batch.variations["loose (2)"][0] == 1.25
+
+
 def test_a_file_cut_within_an_event():
     content = GOOD[: GOOD.rindex(b"-11")]
     with pytest.raises(InputError, match="ends within this event") as caught:
