@@ -82,6 +82,12 @@ def _trained(
     plan: Plan, stage: PlannedStage, events: EventStream, files: Sequence[Path], reporter: Reporter
 ) -> tuple[EventGenerator, StageResult, int]:
     seed = plan.card.model.run.seed
+    if stage.model is not None:
+        # Before the training: afterwards it would be lost.
+        try:
+            stage.model.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"{stage.model}: the folder cannot be made: {error.strerror}") from error
     generator = cast(EventGenerator, plugin_manager().create(stage.registered, stage.settings))
     counted = _Counted(events)
     with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
@@ -90,7 +96,6 @@ def _trained(
         )
     sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
     if stage.model is not None:
-        stage.model.parent.mkdir(parents=True, exist_ok=True)
         trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
         save_model(
             stage.model,

@@ -54,6 +54,8 @@ class _Source:
     events: EventStream | None = None
     generator: EventGenerator | None = None
     count: int | None = None
+    #: Whether a pass over the events has met one.
+    negative_weights: bool = False
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self.generator is not None:
@@ -198,6 +200,7 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
             done = 0
             for batch in source:
                 done += len(batch)
+                source.negative_weights |= bool(np.any(batch.weight < 0))
                 yield batch.weight
                 progress(Progress(done, source.count or 0))
 
@@ -213,6 +216,8 @@ def _output_run_info(
     if unweighter is not None and info.normalisation is WeightNormalisation.AVERAGE:
         # What was to be unweighted by the reader (IDWTUP 1 and 2) now has weights that average to the cross section.
         info = info.replace(weight_strategy=int(math.copysign(4, info.weight_strategy)))
+    if source.negative_weights and info.weight_strategy > 0:
+        info = info.replace(weight_strategy=-info.weight_strategy)
     return info.replace(provenance=(*info.provenance, provenance(plan, stages)))
 
 

@@ -94,6 +94,10 @@ def _run(arguments: list[str]) -> int:
         return 2
     except click.exceptions.Exit as error:
         return int(error.exit_code)
+    except SystemExit as error:
+        if error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
+            return _failed("terminated; no output was left half-written", int(error.code), debug)
+        raise
     except KeyboardInterrupt:
         return _failed("interrupted; no output was left half-written", 130, debug)
     except BrokenPipeError:

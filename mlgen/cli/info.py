@@ -47,11 +47,11 @@ def command(files: tuple[str, ...], input_format: str | None, on_error: str | No
 
 def _particle_name(pdg_id: int) -> str:
     """Name of a particle, its PDG id when it has none."""
-    from particle import Particle
+    from particle import InvalidParticle, Particle, ParticleNotFound
 
     try:
         return str(Particle.from_pdgid(pdg_id).name)
-    except (ValueError, LookupError):
+    except (ParticleNotFound, InvalidParticle):
         return str(pdg_id)
 
 
@@ -74,7 +74,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "  smallest, largest", f"{number(summary.smallest_weight)}, {number(summary.largest_weight)}"
     yield "  mean", number(summary.mean_weight, 6)
     yield "  negative", f"{summary.negative_fraction:.2%} ({summary.negative:,} events)"
-    yield "  effective sample size", number(round(summary.effective_sample_size))
+    yield "  effective sample size", number(summary.effective_sample_size, 5)
     names = info.variation_names
     shown = ", ".join(names[:SHOWN_VARIATIONS]) + (", ..." if len(names) > SHOWN_VARIATIONS else "")
     yield "variations", f"{len(names)}: {shown}" if names else "none"

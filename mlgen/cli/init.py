@@ -45,9 +45,12 @@ def command(card: Path, events: str, force: bool) -> None:
     """Write a commented card to start from (card.toml when no name is given)."""
     from mlgen.errors import OutputError
 
+    text = CARD.format(name=card.name, events=events, stem=Path(events).name.split(".", 1)[0])
+    if str(card) == "-":
+        click.echo(text, nl=False)
+        return
     if card.exists() and not force:
         raise OutputError(f"{card}: exists already; choose another name, or overwrite it with --force")
-    text = CARD.format(name=card.name, events=events, stem=Path(events).name.split(".", 1)[0])
     try:
         card.write_text(text)
     except OSError as error:

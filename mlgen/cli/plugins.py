@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlgen.cli import options
+
+if TYPE_CHECKING:
+    from mlgen.hookspecs import Plugin
+    from mlgen.plugins import PluginManager, Registered
 
 
 @click.command("plugins")
@@ -28,8 +32,9 @@ def command(as_json: bool) -> None:
                     "version": registered.source.version,
                     "summary": registered.offer.summary,
                     "references": list(registered.offer.references),
-                    "settings": _settings(registered.offer.settings),
                 }
+                # Schemas take their time, and only programs read them.
+                | ({"settings": _settings(manager, registered)} if as_json else {})
                 for registered in plugins
             ]
             for stage, plugins in manager.stage_plugins.items()
@@ -66,8 +71,11 @@ def command(as_json: bool) -> None:
         _show(content)
 
 
-def _settings(model: Any) -> dict[str, Any]:
-    properties = model.model_json_schema().get("properties", {})
+def _settings(manager: PluginManager, registered: Registered[Plugin]) -> dict[str, Any]:
+    """The settings of a plugin with their defaults; none when they have no JSON schema, which is a failure then."""
+    properties: dict[str, Any] = {}
+    with manager.isolated(registered.source, f"settings of '{registered.offer.name}'"):
+        properties = registered.offer.settings.model_json_schema().get("properties", {})
     return {
         name: {"default": entry.get("default"), "description": entry.get("description", "")}
         for name, entry in properties.items()

@@ -65,8 +65,8 @@ def number(value: Any, digits: int = 4) -> str:
     """Write a number for people: thousands separated, `digits` significant digits."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return f"{value:,.0f}"
     if not math.isfinite(value):
         return str(value)
     if value == 0 or 1e-3 <= abs(value) < 1e6:

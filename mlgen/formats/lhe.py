@@ -15,7 +15,8 @@ class LesHouches(EventFormat):
 
     Kept in full: ``<init>``, header blocks, declared and undeclared named weights in and out of groups, attributes of
     the tags, and everything that follows the particles of an event. Weights given as a bare list (``<weights>``) are
-    written with their names (``<rwgt>``). Text between two events or after the last one is not kept.
+    written with their names (``<rwgt>``); beside ``<rwgt>`` such a list stays as it is. Not kept: text before the first
+    tag, between two events (``<eventgroup>`` included) and after the last event.
     """
 
     name = "lhe"

@@ -1,13 +1,15 @@
 """What stands before the events of a Les Houches file: read into a `RunInfo`, written from one.
 
 The numbers of ``<init>`` go through pylhe. Text blocks are kept as they stand, because headers of real generators are
-often not well-formed XML.
+often not well-formed XML. An id that ``<initrwgt>`` declares more than once is kept once, as it is declared first: an
+event can carry one value an id.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
@@ -18,6 +20,8 @@ from mlgen.errors import InputError
 from mlgen.run_info import Beam, Process, RunInfo, Variation
 
 _ROOT = re.compile(r"<LesHouchesEvents([^>]*)>")
+_COMMENT = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>", re.DOTALL)
+_NOT_NEWLINE = re.compile(r"[^\n]")
 _INIT = re.compile(r"<init(?=[\s>])[^>]*>")
 _VARIATIONS = re.compile(r"[ \t]*<initrwgt[^>]*>(.*?)</initrwgt>[^\S\n]*\n?", re.DOTALL)
 _PROVENANCE = re.compile(r"<mlgen><!\[CDATA\[(.*?)\]\]></mlgen>\n?", re.DOTALL)
@@ -49,22 +53,26 @@ def _written_attributes(attributes: Mapping[str, str]) -> str:
     return "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items())
 
 
+def without_comments(text: str) -> str:
+    """Blank out comments and CDATA, in which tags are mere words; every character keeps its place."""
+    return _COMMENT.sub(lambda match: _NOT_NEWLINE.sub(" ", match.group()), text)
+
+
 def read_header(text: str, source: str) -> RunInfo:
     """Read everything up to and including ``</init>``.
 
     Raises:
         InputError: There is no ``<init>`` block, or its numbers are not what the Accord says.
     """
-    root = _ROOT.search(text)
-    start = list(_INIT.finditer(text))
-    stop = text.rfind("</init>")
+    masked = without_comments(text)
+    root, start, stop = _ROOT.search(masked), list(_INIT.finditer(masked)), masked.rfind("</init")
     if root is None or not start or stop < 0:
         raise InputError(source, "there is no <init> block before the first event; a Les Houches file needs one")
     preamble = text[root.end() : start[-1].start()].strip("\n")
     init_line = text.count("\n", 0, start[-1].end()) + 1
     first, processes, init_text = _read_init(text[start[-1].end() : stop], source, init_line)
 
-    variations: list[Variation] = []
+    variations: dict[str, Variation] = {}
     groups: list[Mapping[str, str]] = []
     for block in _VARIATIONS.finditer(preamble):
         _read_variations(block.group(1), variations, groups)
@@ -78,7 +86,7 @@ def read_header(text: str, source: str) -> RunInfo:
         ),
         weight_strategy=first.weightingStrategy,
         processes=tuple(processes),
-        variations=tuple(variations),
+        variations=tuple(variations.values()),
         variation_groups=tuple(groups),
         header=_EMPTY_HEADER.sub("", header).strip("\n"),
         init_text=init_text,
@@ -90,7 +98,9 @@ def read_header(text: str, source: str) -> RunInfo:
 
 
 def _read_init(block: str, source: str, line: int) -> tuple[LHEInitInfo, list[Process], str]:
-    lines = [(number, text) for number, text in enumerate(block.split("\n"), line) if text.strip()]
+    written, masked = block.split("\n"), without_comments(block).split("\n")
+    lines = [(number, text) for number, text in enumerate(masked, line) if text.strip()]
+    remarks = [text for text, rest in zip(written, masked, strict=True) if text.strip() and not rest.strip()]
 
     def numbers(index: int, what: str) -> tuple[int, str]:
         if index >= len(lines) or lines[index][1].lstrip()[0] in "<#":
@@ -104,6 +114,9 @@ def _read_init(block: str, source: str, line: int) -> tuple[LHEInitInfo, list[Pr
     except (ValueError, IndexError) as error:
         problem = f"<init> begins with '{text.strip()}'; ten numbers are expected: beams, energies, PDFs, IDWTUP, NPRUP"
         raise InputError(source, problem, line=number) from error
+    if first.numProcesses < 0 or not all(map(math.isfinite, (first.energyA, first.energyB))):
+        problem = f"<init> begins with '{text.strip()}'; finite energies and a number of processes are expected"
+        raise InputError(source, problem, line=number)
     processes = []
     for index in range(1, first.numProcesses + 1):
         number, text = numbers(index, f"process {index} of the {first.numProcesses} announced")
@@ -112,11 +125,15 @@ def _read_init(block: str, source: str, line: int) -> tuple[LHEInitInfo, list[Pr
         except (ValueError, IndexError) as error:
             problem = f"'{text.strip()}' is no process; four numbers are expected: XSECUP, XERRUP, XMAXUP, LPRUP"
             raise InputError(source, problem, line=number) from error
+        if not all(map(math.isfinite, (process.xSection, process.error, process.unitWeight))):
+            problem = f"'{text.strip()}' has a number that is not finite; a cross section in pb is expected"
+            raise InputError(source, problem, line=number)
         processes.append(Process(process.procId, process.xSection, process.error, process.unitWeight))
-    return first, processes, "\n".join(text for _, text in lines[first.numProcesses + 1 :])
+    others = [written[number - line] for number, _ in lines[first.numProcesses + 1 :]]
+    return first, processes, "\n".join(others + remarks)
 
 
-def _read_variations(block: str, variations: list[Variation], groups: list[Mapping[str, str]]) -> None:
+def _read_variations(block: str, variations: dict[str, Variation], groups: list[Mapping[str, str]]) -> None:
     group: int | None = None
     for entry in _VARIATION.finditer(block):
         if entry["open"]:
@@ -127,7 +144,8 @@ def _read_variations(block: str, variations: list[Variation], groups: list[Mappi
         else:
             attributes = _attributes(entry["attributes"])
             name = attributes.pop("id", str(len(variations) + 1))
-            variations.append(Variation(name, html.unescape((entry["text"] or "").strip()), attributes, group))
+            variation = Variation(name, html.unescape((entry["text"] or "").strip()), attributes, group)
+            variations.setdefault(name, variation)
 
 
 def _generator(preamble: str, init_text: str) -> str:
@@ -173,10 +191,7 @@ def _written(run_info: RunInfo) -> Iterator[str]:
     if blocks:
         yield f"<header>\n{blocks}</header>\n"
     yield "<init>\n"
-    beams = run_info.beams or (Beam(0, 0.0), Beam(0, 0.0))
-    columns = [getattr(b, name) for name in ("pdg_id", "energy", "pdf_group", "pdf_set") for b in beams]
-    numbers = [*columns, run_info.weight_strategy, len(run_info.processes)]
-    yield " ".join(repr(number) for number in numbers) + "\n"
+    yield " ".join(repr(number) for number in run_info.init_numbers) + "\n"
     for process in run_info.processes:
         yield f"{process.cross_section!r} {process.error!r} {process.maximum_weight!r} {process.process_id}\n"
     if run_info.init_text:
@@ -188,16 +203,12 @@ def _written_variations(run_info: RunInfo) -> Iterator[str]:
     if not run_info.variations:
         return
     yield "<initrwgt>\n"
-    group: int | None = None
-    for variation in run_info.variations:
-        if variation.group != group:
-            if group is not None:
-                yield "</weightgroup>\n"
-            if variation.group is not None:
-                yield f"<weightgroup{_written_attributes(run_info.variation_groups[variation.group])}>\n"
-            group = variation.group
-        attributes = _written_attributes({"id": variation.name, **variation.attributes})
-        yield f"<weight{attributes}> {escape(variation.description)} </weight>\n"
-    if group is not None:
-        yield "</weightgroup>\n"
+    for group, variations in run_info.grouped_variations():
+        if group is not None:
+            yield f"<weightgroup{_written_attributes(group)}>\n"
+        for variation in variations:
+            attributes = _written_attributes({"id": variation.name, **variation.attributes})
+            yield f"<weight{attributes}> {escape(variation.description)} </weight>\n"
+        if group is not None:
+            yield "</weightgroup>\n"
     yield "</initrwgt>\n"

@@ -28,17 +28,24 @@ CHUNK_BYTES = 1 << 22
 LONGEST_HEADER = 1 << 29
 EVENT_NUMBERS = 6
 PARTICLE_NUMBERS = len(PARTICLE_COLUMNS)
+#: Whole numbers up to this one are exact as floating-point numbers.
+LARGEST_PROCESS = 2**53
 #: Whole numbers of a particle are kept in 32 bits.
 LARGEST_INTEGER = 2**31
 
 # bytes of length one; an empty rest must not match.
 _NUMBER_BEGINS = frozenset(b"%c" % byte for byte in b"0123456789+-.")
-_EVENT_TAG = re.compile(rb"<event(?=[\s>])")
+_EVENT_TAG = re.compile(rb"<event(?=[\s>])((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+_INIT_END = re.compile(rb"</init\s*>")
+_COMMENT = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>", re.DOTALL)
+_NOT_NEWLINE = re.compile(rb"[^\n]")
 _INIT_TAG = re.compile(rb"<init(?=[\s>])")
 _BLANK_LINES = re.compile(rb"\n(?:[^\S\n]*\n)+")
+# Some programs end a line of numbers with a remark.
+_REMARK = re.compile(rb"^(\s*[-+\d.][^#<\n]*)#[^\n]*", re.MULTILINE)
 _REWEIGHT = re.compile(rb"[ \t]*<rwgt\b[^>]*>(.*?)</rwgt>[^\S\n]*\n?", re.DOTALL)
 _WEIGHT_LIST = re.compile(rb"[ \t]*<weights\b[^>]*>(.*?)</weights>[^\S\n]*\n?", re.DOTALL)
-_WEIGHT = re.compile(rb"<wgt\b[^>]*?id\s*=\s*(?:\"([^\"]*)\"|'([^']*)')[^>]*>\s*([^<\s]*)\s*</wgt>")
+_WEIGHT = re.compile(rb"<wgt\b[^>]*?\sid\s*=\s*(?:\"([^\"]*)\"|'([^']*)')[^>]*>\s*([^<\s]*)\s*</wgt>")
 
 
 def decoded(raw: bytes) -> str:
@@ -69,8 +76,8 @@ class _Tokens:
     particles: list[bytes] = field(default_factory=list)
     attributes: list[bytes] = field(default_factory=list)
     comments: list[bytes] = field(default_factory=list)
-    #: By the tuple of weight names: the events that have just these, and their values.
-    weights: dict[tuple[bytes, ...], tuple[list[int], list[bytes]]] = field(default_factory=dict)
+    #: By the tuple of weight names (None in a bare list): the events that have just these, and their values.
+    weights: dict[tuple[bytes | None, ...], tuple[list[int], list[bytes]]] = field(default_factory=dict)
 
 
 class LesHouchesReader(EventReader):
@@ -93,15 +100,14 @@ class LesHouchesReader(EventReader):
 
     def _read_head(self) -> tuple[bytes, bytes]:
         buffer = b""
-        while (stop := buffer.find(b"</init>")) < 0:
+        while (end := _INIT_END.search(_masked(buffer))) is None:
             chunk = self._stream.read1(CHUNK_BYTES)
             buffer += chunk
             if not chunk or len(buffer) > LONGEST_HEADER:
                 problem = "the file ends before </init>" if not chunk else "there is no </init> in the first 512 MB"
                 raise InputError(self._options.source, f"{problem}; a Les Houches file has <init> before its events")
-        stop += len(b"</init>")
-        self._line += buffer.count(b"\n", 0, stop)
-        return buffer[:stop], buffer[stop:]
+        self._line += buffer.count(b"\n", 0, end.end())
+        return buffer[: end.end()], buffer[end.end() :]
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self._first is not None:
@@ -173,6 +179,7 @@ class LesHouchesReader(EventReader):
         line = self._line
         for number, text in enumerate(texts, self._events + 1):
             lines = text.count(b"\n")
+            text = type(text)(_REMARK.sub(rb"\1", text))
             try:
                 _explain(text)
                 text = type(text)(_BLANK_LINES.sub(b"\n", text))
@@ -201,7 +208,8 @@ class LesHouchesReader(EventReader):
         events = _numbers(tokens.headers).reshape(len(texts), EVENT_NUMBERS)
         particles = _numbers(tokens.particles).reshape(-1, PARTICLE_NUMBERS)
         counts = events[:, 0].astype(np.int64)
-        whole = np.all(events[:, :2] == np.rint(events[:, :2])) and np.all(np.isfinite(events[:, 1:3]))
+        whole = np.all(events[:, :2] == np.rint(events[:, :2])) and np.all(np.abs(events[:, :2]) < LARGEST_PROCESS)
+        whole = whole and np.all(np.isfinite(events))
         if counts.sum() != len(particles) or np.any(counts < 1) or not whole:
             raise _Malformed("the event's first line does not fit its particles, or its weight is not finite")
         integers = particles[:, : len(INTEGER_COLUMNS)]
@@ -233,20 +241,17 @@ class LesHouchesReader(EventReader):
         declared = self.run_info.variation_names
         variations: dict[str, npt.NDArray[np.float64]] = {}
         for names, (events, texts) in tokens.weights.items():
-            values = _numbers(texts).reshape(len(events), -1)
+            values = _numbers(texts).reshape(len(events), len(names))
             if not np.all(np.isfinite(values)):
                 raise _Malformed("a named weight is not finite")
-            # An unnamed list gives its weights in the order in which the header declares them.
-            unnamed = names == ()
-            width = values.shape[1] if unnamed else len(names)
             index = np.asarray(events)
-            for column in range(width):
-                if unnamed:
+            for column, raw in enumerate(names):
+                if raw is None:
                     name = declared[column] if column < len(declared) else f"weight_{column + 1}"
                 else:
                     # An id that an event has twice gets another name the second time: no weight may be lost.
-                    before = names[:column].count(names[column])
-                    name = self._name_of(names[column]) + (f" ({before + 1})" if before else "")
+                    before = names[:column].count(raw)
+                    name = self._name_of(raw) + (f" ({before + 1})" if before else "")
                 if name not in variations:
                     variations[name] = np.full(n, np.nan)
                 variations[name][index] = values[:, column]
@@ -254,38 +259,45 @@ class LesHouchesReader(EventReader):
         return dict(sorted(variations.items(), key=lambda item: order.get(item[0], len(order))))
 
 
+def _masked(text: bytes) -> bytes:
+    """Blank out comments and CDATA, in which tags are mere words; every byte keeps its place."""
+    return _COMMENT.sub(lambda match: _NOT_NEWLINE.sub(b" ", match.group()), text) if b"<!" in text else text
+
+
 def _split_unclosed(text: bytes) -> Iterator[bytes]:
-    """Part events that were not closed from the whole one after them."""
-    tags = [tag.start() for tag in _EVENT_TAG.finditer(text)]
+    """Part events that were not closed from the whole one after them; tags in comments between events are none."""
+    tags = [tag.start() for tag in _EVENT_TAG.finditer(_masked(text))]
     starts = [0, *tags[1:]]
     for start, stop in itertools.pairwise(starts):
         yield _Unclosed(text[start:stop])
-    yield text[starts[-1] :]
+    first = tags[-1] if tags else 0
+    yield _masked(text[starts[-1] : first]) + text[first:]
 
 
 def _cut(text: bytes, tokens: _Tokens) -> None:
     """Cut one event into tokens. Assumes the usual shape; whatever else goes wrong later and is then explained."""
-    tag = text.find(b"<event>")
-    if tag < 0:
+    tag, tag_end = text.find(b"<event>"), -1
+    attributes = b""
+    if tag >= 0:
+        tag_end = tag + 6
+    elif found := _EVENT_TAG.search(text):
         # With attributes; <eventgroup> is something else.
-        found = _EVENT_TAG.search(text)
-        tag = found.start() if found else -1
-    tag_end = text.find(b">", tag)
-    if tag < 0 or tag_end < 0 or isinstance(text, _Unclosed) or _INIT_TAG.search(text, 0, tag):
+        tag, tag_end, attributes = found.start(), found.end() - 1, found.group(1)
+    if tag_end < 0 or isinstance(text, _Unclosed) or _INIT_TAG.search(text, 0, tag):
         raise _Malformed("<event> and </event> do not alternate")
     line_end = tag_end
     header = b""
     while not header:
         start, line_end = line_end + 1, text.index(b"\n", line_end + 1)
         header = text[start:line_end].strip()
-    count = int(header.split(None, 1)[0])
+    count = int(float(header.split(None, 1)[0]))
     lines = text[line_end + 1 :].split(b"\n", count)
     rest = lines.pop() if len(lines) > count else b""
     if rest.lstrip()[:1] in _NUMBER_BEGINS:
         raise _Malformed("there are more particles than announced")
     tokens.headers.append(header)
     tokens.particles += lines
-    tokens.attributes.append(text[tag + 6 : tag_end])
+    tokens.attributes.append(attributes)
     # Most files have no named weights: a plain look is ten times faster than the regular expressions.
     if b"<rwgt" in rest or b"<weights" in rest:
         rest = _cut_weights(rest, tokens)
@@ -293,27 +305,32 @@ def _cut(text: bytes, tokens: _Tokens) -> None:
 
 
 def _cut_weights(rest: bytes, tokens: _Tokens) -> bytes:
+    """Take the named weights out of what follows the particles; return what is left."""
     event = len(tokens.headers) - 1
-    block = _REWEIGHT.search(rest)
-    if block:
+    names: tuple[bytes | None, ...] = ()
+    values: list[bytes] = []
+    blocks = list(_REWEIGHT.finditer(rest))
+    if len(blocks) != rest.count(b"<rwgt"):
+        raise _Malformed("<rwgt> is not closed")
+    for block in blocks:
         found = _WEIGHT.findall(block.group(1))
         if len(found) != block.group(1).count(b"<wgt"):
             raise _Malformed("a <wgt> of <rwgt> has no id or is not closed")
-        names = tuple([double or single for double, single, _ in found])
-        values = [value for _, _, value in found]
-        if not names:
-            return rest
-    else:
-        block = _WEIGHT_LIST.search(rest)
-        if not block:
-            return rest
-        names, values = (), block.group(1).split()
-    events, texts = tokens.weights.setdefault(names, ([], []))
-    if not names and events and len(values) * len(events) != len(texts):
-        raise _Malformed("this event's <weights> have another number of entries than those before")
-    events.append(event)
-    texts += values
-    return rest[: block.start()] + rest[block.end() :]
+        names += tuple([double or single for double, single, _ in found])
+        values += [value for _, _, value in found]
+    if not blocks:
+        # A bare list gives its weights in the order in which the header declares them. Beside <rwgt> it may mean
+        # something else, and stays as it is.
+        blocks = list(_WEIGHT_LIST.finditer(rest))[:1]
+        values = [word for block in blocks for word in block.group(1).split()]
+        names = (None,) * len(values)
+    if values:
+        events, texts = tokens.weights.setdefault(names, ([], []))
+        events.append(event)
+        texts += values
+    for block in reversed(blocks):
+        rest = rest[: block.start()] + rest[block.end() :]
+    return rest
 
 
 def _numbers(texts: list[bytes]) -> npt.NDArray[np.float64]:
@@ -348,7 +365,7 @@ def _explain(text: bytes) -> None:
         raise _Malformed(problem, text.count(b"\n", 0, init.start()))
     if isinstance(text, _Unclosed):
         raise _Malformed("the next <event> begins before this one is closed with </event>", text.count(b"\n"))
-    end = text.find(b">", tag.start())
+    end = tag.end() - 1
     before = text.count(b"\n", 0, end)
     lines = list(enumerate(text[end + 1 :].split(b"\n"), before))
     filled = [(number, line) for number, line in lines if line.strip()]
@@ -359,10 +376,11 @@ def _explain(text: bytes) -> None:
     announced = int(header[0]) if np.isfinite(header[0]) else 0
     if announced != header[0] or announced < 1:
         raise _Malformed(f"the event announces {header[0]:g} particles; a whole number from 1 is expected", first)
-    if header[1] != np.rint(header[1]):
+    if header[1] != np.rint(header[1]) or not abs(header[1]) < LARGEST_PROCESS:
         raise _Malformed(f"the event's process is {header[1]:g}; a whole number is expected", first)
-    if not np.isfinite(header[2]):
-        raise _Malformed(f"the event's weight is {header[2]}; a finite number is expected", first)
+    for value, name in zip(header[2:], ("weight", "scale", "alpha_qed", "alpha_qcd"), strict=True):
+        if not np.isfinite(value):
+            raise _Malformed(f"the event's {name} is {value}; a finite number is expected", first)
     particles = 0
     for number, line in filled[1:]:
         begin = line.lstrip()[:1]
@@ -376,6 +394,9 @@ def _explain(text: bytes) -> None:
 
 
 def _explain_weights(text: bytes, start: int) -> None:
+    opened = text.find(b"<rwgt", start)
+    if opened >= 0 and text.count(b"<rwgt") != text.count(b"</rwgt"):
+        raise _Malformed("<rwgt> is not closed with </rwgt>", text.count(b"\n", 0, opened))
     for block in (*_REWEIGHT.finditer(text, start), *_WEIGHT_LIST.finditer(text, start)):
         entries = [(match.end(), match.group(3)) for match in _WEIGHT.finditer(text, *block.span(1))]
         if b"<wgt" not in block.group(1):

@@ -8,9 +8,9 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from mlgen.errors import OutputError
 from mlgen.event_format import EventWriter
-from mlgen.events import PARTICLE_COLUMNS, EventBatch
+from mlgen.events import FLOAT_COLUMNS, PARTICLE_COLUMNS, EventBatch
+from mlgen.formats.columnar import check_finite, check_hard
 from mlgen.formats.lhe_header import written_header
 from mlgen.run_info import RunInfo
 
@@ -23,22 +23,20 @@ class LesHouchesWriter(EventWriter):
 
     def __init__(self, stream: BinaryIO, run_info: RunInfo) -> None:
         self._stream = stream
+        self._written = 0
         stream.write(written_header(run_info).encode())
 
     def write(self, batch: EventBatch) -> None:
         """Append a batch.
 
         Raises:
-            OutputError: It holds shower-level events.
+            OutputError: It holds shower-level events, or a number that is not finite.
         """
-        if batch.has_graph:
-            raise OutputError(
-                "shower-level events do not fit into a Les Houches file, which holds hard processes; "
-                "write HepMC (.hepmc3) or ROOT (.root)"
-            )
+        check_hard(batch, "a Les Houches file")
         n = len(batch)
         if not n:
             return
+        check_finite(batch, self._written, FLOAT_COLUMNS)
         counts = batch.counts
         particles = _particle_texts(batch, counts)
         names = list(batch.variations)
@@ -65,6 +63,7 @@ class LesHouchesWriter(EventWriter):
                 )
             ).encode()
         )
+        self._written += n
 
     def close(self) -> None:
         """Write the closing tag."""

@@ -44,6 +44,10 @@ from mlgen.run_info import Beam, Process, RunInfo, Variation
 _PLACES = {"init": ("init",), "procInfo": ("procInfo",), "events": ("events", "event")}
 _PLACES["particles"] = ("particles", "particle")
 _DEFAULTS = {"init": INIT, "procInfo": PROCESSES, "events": EVENTS, "particles": PARTICLES}
+#: Rows of particles that are read at once where events are not in the order of their particles, and the rows between
+#: two events that are rather read than skipped: a chunk of the file, which must be unpacked as a whole.
+ROWS_AT_ONCE = 1 << 18
+ROWS_OF_A_GAP = 1 << 12
 _INT32 = 1 << 31
 _INT64 = 1 << 63
 
@@ -61,14 +65,13 @@ class LesHouchesHDF5Reader(EventReader):
         try:
             with explained(options.source, "the tables of LHEH5 cannot be read"):
                 self._events, self._particles = self._table("events"), self._table("particles")
-                self._event_index = {name: index for index, name in enumerate(self._events.names)}
-                self._particle_index = {name: index for index, name in enumerate(self._particles.names)}
+                self._event_index, self._particle_index = _places(self._events), _places(self._particles)
                 self._check_columns()
                 self._nominal = next(name for name in NOMINAL if name in self._event_index)
                 known = {*EVENTS, self._nominal, *IGNORED}
-                columns = [name for name in self._events.names if name not in known]
+                columns = [name for name in self._event_index if name not in known]
                 self.run_info = self._read_run_info(columns)
-            self._names = tuple(dict.fromkeys(self.run_info.variation_names))
+            self._names = self.run_info.variation_names
             self._variations = [self._event_index[name] for name in columns]
         except BaseException:
             self._file.close()
@@ -113,7 +116,7 @@ class LesHouchesHDF5Reader(EventReader):
         if "mlgen/run_info" not in self._file:
             return self._foreign_run_info(columns)
         run_info = RunInfo.from_json(self._file["mlgen/run_info"].asstr()[()])
-        declared = [column_name(name) for name in dict.fromkeys(run_info.variation_names)]
+        declared = list(map(column_name, run_info.variation_names))
         if declared != columns:
             raise self._fail(
                 f"'events' has the named weights {columns[:10]}, but 'mlgen/run_info' declares {declared[:10]}"
@@ -248,13 +251,30 @@ class LesHouchesHDF5Reader(EventReader):
     def _read_particles(self, first: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> FloatArray:
         if not counts.sum():
             return np.empty((0, len(self._particles.names)))
-        start, stop = int(first.min()), int((first + counts).max())
-        rows = self._particles.read(start, stop)
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        if np.array_equal(first - start, offsets[:-1]) and len(rows) == offsets[-1]:
-            return rows
-        # Files that were filtered have gaps, and nothing says that events come in the order of their particles.
-        return np.asarray(rows[np.repeat(first - start - offsets[:-1], counts) + np.arange(offsets[-1])])
+        start = int(first[0])
+        if np.array_equal(first - start, offsets[:-1]):
+            return self._particles.read(start, start + int(offsets[-1]))
+        # Files that were filtered have gaps, and nothing says that events come in the order of their particles, which
+        # may lie all over the file: read them in the file's order, and not much more than them at a time.
+        result = np.empty((int(offsets[-1]), len(self._particles.names)))
+        order = np.argsort(first, kind="stable")
+        starts, stops = first[order], np.maximum.accumulate((first + counts)[order])
+        begin = 0
+        while begin < len(order):
+            # As far as there is no gap, and the rows are not too many.
+            end = int(np.searchsorted(starts, starts[begin] + ROWS_AT_ONCE, "right"))
+            gaps = np.flatnonzero(starts[begin + 1 : end] > stops[begin : end - 1] + ROWS_OF_A_GAP)
+            end = begin + 1 + int(gaps[0]) if len(gaps) else end
+            low = int(starts[begin])
+            rows = self._particles.read(low, int(stops[end - 1]))
+            here = order[begin:end]
+            inner = np.concatenate([[0], np.cumsum(counts[here])])
+            within = np.arange(inner[-1])
+            target = np.repeat(offsets[here] - inner[:-1], counts[here]) + within
+            result[target] = rows[np.repeat(first[here] - low - inner[:-1], counts[here]) + within]
+            begin = end
+        return result
 
     def _optional(self, events: FloatArray, name: str) -> FloatArray | None:
         return events[:, self._event_index[name]] if name in self._event_index else None
@@ -279,6 +299,14 @@ class LesHouchesHDF5Reader(EventReader):
         if np.isnan(factorisation).all() and np.isnan(renormalisation).all():
             return None
         return [scales_text(*row) for row in zip(factorisation.tolist(), renormalisation.tolist(), strict=True)]
+
+
+def _places(table: Table) -> dict[str, int]:
+    """Index of each column; of columns of one name the first."""
+    places: dict[str, int] = {}
+    for index, name in enumerate(table.names):
+        places.setdefault(name, index)
+    return places
 
 
 def _completed(
@@ -311,5 +339,6 @@ def _declared(header: Any) -> tuple[dict[str, Variation], tuple[dict[str, str], 
             groups.append(entry.attributes)
             weights, group = entry.weights, len(groups) - 1
         for weight in weights:
-            variations[weight.id] = Variation(weight.id, weight.name, dict(weight.extra_attributes), group)
+            variation = Variation(weight.id, weight.name, dict(weight.extra_attributes), group)
+            variations.setdefault(weight.id, variation)
     return variations, tuple(groups)

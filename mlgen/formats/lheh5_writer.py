@@ -16,7 +16,8 @@ import numpy.typing as npt
 from mlgen.errors import OutputError
 from mlgen.event_format import EventWriter
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
-from mlgen.formats.columnar import check_variations, pieces, to_bytes, variation_table
+from mlgen.formats.columnar import check_finite, check_hard, check_variations, pieces, to_bytes, variation_table
+from mlgen.formats.lheh5_file import RememberingFile
 from mlgen.formats.lheh5_tables import (
     EVENTS,
     GENERATORS,
@@ -30,7 +31,7 @@ from mlgen.formats.lheh5_tables import (
     trials_of,
     trials_text,
 )
-from mlgen.run_info import Beam, RunInfo
+from mlgen.run_info import RunInfo
 
 #: Version of the layout, as pylhe writes it.
 VERSION = (2, 6, 0)
@@ -78,35 +79,40 @@ class LesHouchesHDF5Writer(EventWriter):
     def __init__(self, path: Path, run_info: RunInfo) -> None:
         import h5py
 
-        self._names = tuple(dict.fromkeys(run_info.variation_names))
+        self._names = run_info.variation_names
         self._columns = (*EVENTS, *map(column_name, self._names))
         self._events_written = self._particles_written = 0
-        self._file = h5py.File(path, "w", rdcc_nbytes=CACHE_BYTES)
-        self._string = h5py.string_dtype()
-        self._write_init(run_info)
-        self._write_header(run_info)
-        self._events = self._table("events", self._columns)
-        self._particles = self._table("particles", PARTICLES)
-        own = self._file.create_group("mlgen")
-        own.create_dataset("run_info", data=run_info.to_json(), dtype=self._string)
-        self._comments, self._tag_attributes = _Texts(own, "comments"), _Texts(own, "tag_attributes")
-        self._file.create_dataset("version", data=np.array(VERSION, np.int32))
+        self._file: Any = None
+        self._disk = RememberingFile(path)
+        try:
+            self._file = h5py.File(self._disk, "w", rdcc_nbytes=CACHE_BYTES)
+            self._string = h5py.string_dtype()
+            self._write_init(run_info)
+            self._write_header(run_info)
+            self._events = self._table("events", self._columns)
+            self._particles = self._table("particles", PARTICLES)
+            own = self._file.create_group("mlgen")
+            own.create_dataset("run_info", data=run_info.to_json(), dtype=self._string)
+            self._comments, self._tag_attributes = _Texts(own, "comments"), _Texts(own, "tag_attributes")
+            self._file.create_dataset("version", data=np.array(VERSION, np.int32))
+            self._disk.check()
+        except BaseException:
+            self.discard()
+            raise
 
     def write(self, batch: EventBatch) -> None:
         """Append a batch.
 
         Raises:
-            OutputError: It holds shower-level events, a variation that the file does not declare, or a process id
-                that a double cannot hold.
+            OutputError: It holds shower-level events, a variation that the file does not declare, a weight or
+                momentum that is not finite, or a process id that a double cannot hold.
         """
-        if batch.has_graph:
-            raise OutputError(
-                "shower-level events do not fit into LHEH5, which holds hard events only; "
-                "write HepMC (.hepmc3) or ROOT (.root)"
-            )
+        check_hard(batch, "LHEH5")
         check_variations(batch, self._names)
+        check_finite(batch, self._events_written)
         for piece in pieces(batch):
             self._write(piece)
+            self._disk.check()
 
     def close(self) -> None:
         """End the file."""
@@ -116,10 +122,16 @@ class LesHouchesHDF5Writer(EventWriter):
                 del self._file[table]
                 self._name_columns(self._file.create_dataset(table, (0, len(columns)), dtype="f8"), columns)
         self._file.close()
+        self._disk.check()
+        self._disk.close()
 
     def discard(self) -> None:
         """Close the file as it is."""
-        self._file.close()
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self._disk.close()
 
     def _write(self, batch: EventBatch) -> None:
         n = len(batch)
@@ -174,11 +186,7 @@ class LesHouchesHDF5Writer(EventWriter):
             dataset.attrs.create(key, list(columns), dtype=self._string)
 
     def _write_init(self, run_info: RunInfo) -> None:
-        beams = run_info.beams or (Beam(0, 0.0), Beam(0, 0.0))
-        numbers = [getattr(beam, name) for name in ("pdg_id", "energy", "pdf_group", "pdf_set") for beam in beams]
-        init = self._file.create_dataset(
-            "init", data=np.array([*numbers, run_info.weight_strategy, len(run_info.processes)], np.float64)
-        )
+        init = self._file.create_dataset("init", data=np.array(run_info.init_numbers, np.float64))
         self._name_columns(init, INIT)
         foreign = run_info.foreign.get("lheh5", {})
         if "description" in foreign:
@@ -206,23 +214,15 @@ class LesHouchesHDF5Writer(EventWriter):
                 self._header(root)
             return
         block = ElementTree.SubElement(root, "initrwgt")
-        parent, group = block, None
-        seen: set[str] = set()
-        for variation in run_info.variations:
-            if variation.name in seen:
-                continue
-            seen.add(variation.name)
-            if variation.group != group:
-                group, parent = variation.group, block
-                if group is not None:
-                    attributes = dict(run_info.variation_groups[group])
-                    if not {"name", "type"} & set(attributes):
-                        attributes["name"] = ""
-                    parent = ElementTree.SubElement(block, "weightgroup", attributes)
-            weight = ElementTree.SubElement(
-                parent, "weight", {**variation.attributes, "id": column_name(variation.name)}
-            )
-            weight.text = variation.description
+        for group, variations in run_info.grouped_variations():
+            parent = block
+            if group is not None:
+                # pylhe wants a group to have a name.
+                named = {} if {"name", "type"} & set(group) else {"name": ""}
+                parent = ElementTree.SubElement(block, "weightgroup", {**group, **named})
+            for variation in variations:
+                attributes = {**variation.attributes, "id": column_name(variation.name)}
+                ElementTree.SubElement(parent, "weight", attributes).text = variation.description
         self._header(root)
 
     def _header(self, root: ElementTree.Element) -> None:

@@ -102,7 +102,13 @@ def open_events(
     """
     if not paths:
         raise InputError("input", "no file was named")
-    return EventStream([Path(p) for p in paths], batch_size=batch_size, on_error=on_error, name=format_name)
+    files = [Path(path) for path in paths]
+    known: set[Path] = set()
+    for path in files:
+        if path.is_file() and path.resolve() in known:
+            raise InputError(str(path), "is given twice; its events would be counted twice")
+        known.add(path.resolve())
+    return EventStream(files, batch_size=batch_size, on_error=on_error, name=format_name)
 
 
 def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, BinaryIO | Path]:

@@ -87,6 +87,25 @@ def test_info(mlgen_command, events):
     assert lines
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_info_of_particles_without_a_name_and_weights_of_zero(weight, mlgen_command, tmp_path):
+    columns = {"pdg_id": [1000022, 2], "status": [-1, 1], "px": [0, 0], "py": [0, 0], "pz": [5, 5], "energy": [9, 9]}
+    batch = EventBatch.from_columns(np.array([2]), {k: np.array(v) for k, v in columns.items()}, weight=[weight])
+    with create_events(tmp_path / "susy.lhe", RunInfo()) as output:
+        output.write(batch)
+    code, out, _ = mlgen_command("info", tmp_path / "susy.lhe")
+    assert code == 0
+    assert "1000022 > u" in out
+
+
+def test_info_of_no_events(mlgen_command, tmp_path):
+    with create_events(tmp_path / "none.lhe", INFO):
+        pass
+    code, out, _ = mlgen_command("info", tmp_path / "none.lhe")
+    assert code == 0
+    assert "events" in out
+
+
 def test_info_as_json_is_only_json_on_stdout(mlgen_command, events):
     code, out, _ = mlgen_command("info", "--json", events)
     content = json.loads(out)
@@ -134,6 +153,8 @@ def test_run_unweights(mlgen_command, events, tmp_path):
     assert abs(accepted.weight[0]) == pytest.approx(np.abs(candidates.weight).mean(), rel=1e-9)
     assert record["stages"][0]["plugin"] == "hit-or-miss"
     assert record["seed"] == 1
+    with open_events(output) as unweighted:
+        assert unweighted.run_info.weight_strategy == -4
     assert "hit-or-miss" in record["card"]
 
 
@@ -183,6 +204,8 @@ def test_events_from_a_pipe_can_be_unweighted(events, tmp_path):
         (["convert", "{events}"], "at least two files"),
         (["convert", "{events}", "{events}"], "exists already"),
         (["convert", "{events}", "{events}", "--force"], "the output is the input as well"),
+        (["convert", "{events}", "{events}", "{tmp}/x.lhe"], "is given twice"),
+        (["run", "{events}", "--unweighting", "hit-or-miss", "-o", "-", "--format", "lhe", "--json"], "cannot both go"),
         (["convert", "{events}", "{tmp}/x.doc"], "format is not clear"),
         (["convert", "{events}", "{tmp}/x.lhe", "--on-error", "ignore"], "'ignore' is not one of 'stop', 'skip'"),
         (["run", "{events}", "-o", "{tmp}/x.lhe", "--generator", "cmf"], "no generator plugin is called 'cmf'; did"),

@@ -249,6 +249,9 @@ HARD = (DIALECTS / "thepeg.lhe").read_bytes()
         (b"1.25 </wgt>", b"nan </wgt>", 31, "a named weight is 'nan'"),
         (b"  3 7 1.0D0", b"  nan 7 1.0", 24, "announces nan particles"),
         (b"  3 7 1.0D0", b"  3 1.7 1.0", 24, "process is 1.7"),
+        (b"  3 7 1.0D0", b"  3 1e30 1.0", 24, "process is 1e+30"),
+        (b"91.2D0 0.00781 0.118", b"inf 0.00781 0.118", 24, "scale is inf"),
+        (b"</rwgt>", b"", 29, "<rwgt> is not closed"),
         (b" 2 -1 0 0 501 0 0.0D0 0.0D0 45.6D0", b" 2 -1 0 0 5000000000 0 0. 0. 45.6", 25, "must fit into 32 bits"),
     ],
 )
@@ -274,6 +277,52 @@ def test_event_groups_and_blank_lines_are_read():
     _, [batch] = read(content)
     _, [plain] = read(HARD)
     assert_same(batch, plain)
+
+
+def test_tags_in_comments_are_mere_words():
+    content = HARD.replace(b"<!--", b"<!-- <init> nothing </init> <event> </event>", 1)
+    content = content.replace(b"<init>\n", b"<init>\n<!-- beams of <init> -->\n", 1)
+    content = content.replace(b'<event npLO="0"', b'<!-- between <event> events -->\n<event npLO="0" a="x>y"', 1)
+    reader, [batch] = read(content)
+    assert reader.run_info.cross_section == 12.0
+    assert batch.weight.tolist() == [1.0, -1.0]
+    assert batch.tag_attributes[1] == ' npLO="0" a="x>y" npNLO="1"'
+    again, [copy] = read(written(reader.run_info, [batch]))
+    assert_same(copy, batch)
+    assert "beams of <init>" in again.run_info.init_text
+
+
+def test_lists_of_weights_of_any_length():
+    name = b"<rwgt>\n<wgt id='loose'> -1.5 </wgt>\n<wgt id='undeclared'> 3 </wgt>\n</rwgt>"
+    content = HARD[: HARD.index(b"<rwgt>")] + b"<weights> 1 2 </weights>\n" + HARD[HARD.index(b"<scales") :]
+    _, [batch] = read(content.replace(name, b"<weights> 7 8 9 </weights>"))
+    assert batch.variations["loose"].tolist() == [1.0, 7.0]
+    assert np.isnan(batch.variations["MUR=2 MUF=1"][0])
+    assert batch.variations["MUR=2 MUF=1"][1] == 9.0
+
+
+def test_several_blocks_of_weights():
+    _, [batch] = read(HARD.replace(b"<scales", b"<rwgt><wgt pid='1' id='late'> 5 </wgt></rwgt>\n<scales", 1))
+    assert batch.variations["late"][0] == 5.0
+    assert batch.variations["loose"][0] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (b"0.100000D+02 ", b"nan ", "not finite"),
+        (b"0.65D+04  0.65D+04", b"inf 6500.", "finite energies"),
+        (b" -3 2\n", b" -3 -2\n", "number of processes"),
+    ],
+)
+def test_an_init_that_makes_no_sense(before, after, problem):
+    with pytest.raises(InputError, match=problem):
+        read(HARD.replace(before, after, 1))
+
+
+def test_remarks_after_numbers_are_left_out():
+    _, [batch] = read(HARD.replace(b"91.2D0 0.1D-12 0.", b"91.2D0 0.1D-12 0. # a Z"))
+    assert batch.column("lifetime")[2] == 1e-13
 
 
 def test_a_weight_that_an_event_has_twice_is_kept_twice():
