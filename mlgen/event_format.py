@@ -6,10 +6,11 @@ import abc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
-from mlgen.events import EventBatch
-from mlgen.run_info import RunInfo
+if TYPE_CHECKING:
+    from mlgen.events import EventBatch
+    from mlgen.run_info import RunInfo
 
 #: Events in a batch, where nobody says otherwise.
 BATCH_SIZE = 10_000
@@ -88,13 +89,17 @@ class EventWriter(abc.ABC):
 
 
 class EventFormat(abc.ABC):
-    """One event format. Subclass it, and give an instance from the hook ``mlgen_event_formats``."""
+    """One event format. Subclass it, and give an instance from the hook ``mlgen_event_formats``.
+
+    `name`, `summary` and `suffixes` have to be set. A name or suffix that another package offers too can no longer be
+    asked for: the error names both packages.
+    """
 
     #: Short name, as in ``--format lhe``.
     name: str
     #: What the format is, for people.
     summary: str
-    #: File suffixes without compression, the usual one first, for instance ``(".lhe",)``.
+    #: File suffixes in lower case, without compression, the usual one first, for instance ``(".lhe",)``.
     suffixes: tuple[str, ...]
     #: Whether the format goes through a stream, so that compression, ``-`` and pipes work.
     streams: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -61,6 +61,7 @@ class EventBatch:
         comments: Text that follows the particles of an event and is no weight, shape ``(n,)`` of ``str``, or None.
         tag_attributes: Attributes of the event's tag as they stand in the file, ``(n,)`` of ``str``, or None.
         vertices: Vertices ``n * var * {x, y, z, t, status}`` in mm, or None for hard events.
+        attributes: Further attributes of a shower-level event, name -> text, shape ``(n,)`` of ``dict``, or None.
     """
 
     particles: ak.Array
@@ -73,6 +74,7 @@ class EventBatch:
     comments: npt.NDArray[np.object_] | None = None
     tag_attributes: npt.NDArray[np.object_] | None = None
     vertices: ak.Array | None = None
+    attributes: npt.NDArray[np.object_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.particles)
@@ -82,7 +84,7 @@ class EventBatch:
         for name, values in self.variations.items():
             if np.shape(values) != (n,):
                 raise RecordError(f"variation '{name}' has shape {np.shape(values)}; ({n},) is expected")
-        for name in ("comments", "tag_attributes", "vertices"):
+        for name in ("comments", "tag_attributes", "vertices", "attributes"):
             values = getattr(self, name)
             if values is not None and len(values) != n:
                 raise RecordError(f"{name} has {len(values)} entries; {n} are expected")
@@ -217,11 +219,12 @@ class EventBatch:
             comments=part(self.comments),
             tag_attributes=part(self.tag_attributes),
             vertices=part(self.vertices),
+            attributes=part(self.attributes),
         )
 
     @classmethod
     def concatenate(cls, batches: Sequence[Self]) -> Self:
-        """Join batches; a variation or text that only some have is NaN or empty in the others.
+        """Join batches; a variation, text or attributes that only some have are NaN or empty in the others.
 
         Raises:
             RecordError: There is no batch, or only some have vertices.
@@ -236,11 +239,14 @@ class EventBatch:
         def joined(name: str) -> npt.NDArray[Any]:
             return np.concatenate([getattr(batch, name) for batch in batches])
 
-        def texts(name: str) -> npt.NDArray[np.object_] | None:
+        def objects(name: str, empty: Callable[[], Any]) -> npt.NDArray[np.object_] | None:
             parts = [getattr(batch, name) for batch in batches]
             if all(part is None for part in parts):
                 return None
-            filled = [np.full(len(b), "", object) if p is None else p for b, p in zip(batches, parts, strict=True)]
+            filled = [
+                np.array([empty() for _ in range(len(b))], object) if p is None else p
+                for b, p in zip(batches, parts, strict=True)
+            ]
             return np.concatenate(filled)
 
         names = list(dict.fromkeys(name for batch in batches for name in batch.variations))
@@ -255,9 +261,10 @@ class EventBatch:
                 name: np.concatenate([b.variations.get(name, np.full(len(b), np.nan)) for b in batches])
                 for name in names
             },
-            comments=texts("comments"),
-            tag_attributes=texts("tag_attributes"),
+            comments=objects("comments", str),
+            tag_attributes=objects("tag_attributes", str),
             vertices=ak.concatenate([b.vertices for b in batches]) if batches[0].has_graph else None,
+            attributes=objects("attributes", dict),
         )
 
 

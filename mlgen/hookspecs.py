@@ -6,19 +6,20 @@ functions decorated by `hookimpl`::
     [project.entry-points.mlgen]
     my_plugin = "my_package.mlgen_plugin"
 
-Hooks are called once, when the first command needs to know what there is; a hook must be quick and must not import
-torch or train anything. The classes it names are made only when a card asks for them.
+A hook is called once in a process, at the earliest when a command needs to know what there is; it must be quick and
+must not import torch or train anything. The classes it names are made only when a card asks for them. What a hook
+offers is checked at once, and what cannot be used is shown by ``mlgen plugins``, with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from mlgen.stages import CONTRACT_VERSION, Exactness, Settings, Stage
+from mlgen.stages import Exactness, Settings, Stage
 
 if TYPE_CHECKING:
     from mlgen.event_format import EventFormat
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 PROJECT = "mlgen"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+#: Keys of a stage's section that are the card's own, and cannot be settings of a plugin.
+PLUGIN_KEYS = frozenset({"plugin", "model"})
+#: Keys of a tool's section that are the card's own.
+TOOL_KEYS = frozenset({"program"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,12 @@ class Plugin:
         exactness: Whether the sample is right whatever was learned.
         summary: One line for ``mlgen plugins``.
         references: Papers, as ``arXiv:1234.56789``.
-        contract_version: The version of the contracts that it was written for.
+        contract_version: The version of the contracts that it was written for, as a number: ``contract_version=1``,
+            not `mlgen.stages.CONTRACT_VERSION`, which is that of whatever mlgen is installed.
+
+    Raises:
+        TypeError: A field is of another type.
+        ValueError: The name is empty, or the settings use a key that the card has taken.
     """
 
     name: str
@@ -51,7 +62,14 @@ class Plugin:
     exactness: Exactness
     summary: str
     references: tuple[str, ...] = ()
-    contract_version: int = CONTRACT_VERSION
+    contract_version: int = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        what = _named("plugin", self.name)
+        _require(what, "stage", self.stage, Stage)
+        _require(what, "exactness", self.exactness, Exactness)
+        _require(what, "contract_version", self.contract_version, int)
+        _check_common(what, self.factory, self.settings, self.summary, self.references, PLUGIN_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +82,11 @@ class Tool:
         settings: The pydantic model of its section of the card.
         summary: One line for ``mlgen plugins``.
         requires: The extra that installs what it needs, for instance ``pythia8``.
-        references: Papers.
+        references: Papers, as ``arXiv:1234.56789``.
+
+    Raises:
+        TypeError: A field is of another type.
+        ValueError: The name is empty, or the settings use a key that the card has taken.
     """
 
     name: str
@@ -74,12 +96,50 @@ class Tool:
     requires: str = ""
     references: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        what = _named("tool", self.name)
+        _require(what, "requires", self.requires, str)
+        _check_common(what, self.factory, self.settings, self.summary, self.references, TOOL_KEYS)
+
+
+def _named(kind: str, name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a {kind} has the name {name!r}; a str is expected")
+    if not name.strip():
+        raise ValueError(f"a {kind} has an empty name")
+    return f"{kind} '{name}'"
+
+
+def _require(what: str, field_name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        expected = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(f"{what}: {field_name} is {value!r}; {expected} is expected")
+
+
+def _check_common(
+    what: str, factory: object, settings: object, summary: object, references: object, taken: frozenset[str]
+) -> None:
+    """Check what a `Plugin` and a `Tool` have in common; `taken` are the keys of the card's own."""
+    if not callable(factory):
+        raise TypeError(f"{what}: factory is {factory!r}; a function that returns the class is expected")
+    if not (isinstance(settings, type) and issubclass(settings, Settings)):
+        raise TypeError(f"{what}: settings is {settings!r}; a subclass of mlgen.stages.Settings is expected")
+    _require(what, "summary", summary, str)
+    if not (isinstance(references, tuple) and all(isinstance(reference, str) for reference in references)):
+        raise TypeError(f"{what}: references is {references!r}; a tuple of str is expected")
+    keys = {key for name, information in settings.model_fields.items() for key in (name, information.alias)}
+    if clash := sorted(taken & keys):
+        raise ValueError(
+            f"{what}: {settings.__name__} has a setting '{clash[0]}', but that key of the card says something else; "
+            "choose another name"
+        )
+
 
 @hookspec
 def mlgen_phase_space() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer phase-space samplers (`mlgen.stages.PhaseSpaceSampler`).
 
-    Called when the plugins are listed or a card has a section ``[phase_space]``. Example::
+    Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
         from mlgen.stages import Exactness, Settings, Stage
@@ -93,7 +153,15 @@ def mlgen_phase_space() -> Iterable[Plugin]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_phase_space():
-            yield Plugin("flat", Stage.PHASE_SPACE, flat_sampler, FlatSettings, Exactness.EXACT, "uniform points")
+            yield Plugin(
+                "flat",
+                Stage.PHASE_SPACE,
+                flat_sampler,
+                FlatSettings,
+                Exactness.EXACT,
+                "uniform points",
+                contract_version=1,
+            )
     """
 
 
@@ -101,7 +169,7 @@ def mlgen_phase_space() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_amplitude() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer surrogates of |M|^2 (`mlgen.stages.AmplitudeSurrogate`).
 
-    Called when the plugins are listed or a card has a section ``[amplitude]``. Example::
+    Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
         from mlgen.stages import Exactness, Settings, Stage
@@ -116,7 +184,13 @@ def mlgen_amplitude() -> Iterable[Plugin]:  # type: ignore[empty-body]
         @hookimpl
         def mlgen_amplitude():
             yield Plugin(
-                "ensemble", Stage.AMPLITUDE, ensemble, EnsembleSettings, Exactness.APPROXIMATE, "deep ensemble"
+                "ensemble",
+                Stage.AMPLITUDE,
+                ensemble,
+                EnsembleSettings,
+                Exactness.APPROXIMATE,
+                "deep ensemble",
+                contract_version=1,
             )
     """
 
@@ -125,7 +199,7 @@ def mlgen_amplitude() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_unweighting() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer unweighting methods (`mlgen.stages.Unweighter`).
 
-    Called when the plugins are listed or a card has a section ``[unweighting]``. Example::
+    Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
         from mlgen.stages import Exactness, Settings, Stage
@@ -139,7 +213,15 @@ def mlgen_unweighting() -> Iterable[Plugin]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_unweighting():
-            yield Plugin("keep-all", Stage.UNWEIGHTING, keep_all, KeepAllSettings, Exactness.EXACT, "no rejection")
+            yield Plugin(
+                "keep-all",
+                Stage.UNWEIGHTING,
+                keep_all,
+                KeepAllSettings,
+                Exactness.EXACT,
+                "no rejection",
+                contract_version=1,
+            )
     """
 
 
@@ -147,7 +229,7 @@ def mlgen_unweighting() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_generator() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer generators of whole events (`mlgen.stages.EventGenerator`).
 
-    Called when the plugins are listed or a card has a section ``[generator]``. Example::
+    Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
         from mlgen.stages import Exactness, Settings, Stage
@@ -162,7 +244,13 @@ def mlgen_generator() -> Iterable[Plugin]:  # type: ignore[empty-body]
         @hookimpl
         def mlgen_generator():
             yield Plugin(
-                "mixture", Stage.GENERATOR, mixture, MixtureSettings, Exactness.APPROXIMATE, "Gaussian mixture"
+                "mixture",
+                Stage.GENERATOR,
+                mixture,
+                MixtureSettings,
+                Exactness.APPROXIMATE,
+                "Gaussian mixture",
+                contract_version=1,
             )
     """
 
@@ -171,7 +259,7 @@ def mlgen_generator() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_calorimeter() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer calorimeter surrogates (`mlgen.stages.ShowerSurrogate`).
 
-    Called when the plugins are listed or a card has a section ``[calorimeter]``. Example::
+    Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
         from mlgen.stages import Exactness, Settings, Stage
@@ -186,7 +274,13 @@ def mlgen_calorimeter() -> Iterable[Plugin]:  # type: ignore[empty-body]
         @hookimpl
         def mlgen_calorimeter():
             yield Plugin(
-                "library", Stage.CALORIMETER, library, LibrarySettings, Exactness.APPROXIMATE, "frozen showers"
+                "library",
+                Stage.CALORIMETER,
+                library,
+                LibrarySettings,
+                Exactness.APPROXIMATE,
+                "frozen showers",
+                contract_version=1,
             )
     """
 
@@ -195,7 +289,7 @@ def mlgen_calorimeter() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
     """Offer matrix elements.
 
-    Called when a card has a section ``[process]``. Example::
+    Called once, when the plugins are listed; no card can ask for one yet. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings
@@ -217,7 +311,7 @@ def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
 def mlgen_event_formats() -> Iterable[EventFormat]:  # type: ignore[empty-body]
     """Offer event formats (`mlgen.event_format.EventFormat`).
 
-    Called when the first file is opened. Example::
+    Called once, when the first event file is opened or planned, or the plugins are listed. Example::
 
         from mlgen.hookspecs import hookimpl
 
@@ -232,7 +326,7 @@ def mlgen_event_formats() -> Iterable[EventFormat]:  # type: ignore[empty-body]
 def mlgen_parton_showers() -> Iterable[Tool]:  # type: ignore[empty-body]
     """Offer parton showers.
 
-    Called when a card has a section ``[shower]``. Example::
+    Called once, when the plugins are listed; no card can ask for one yet. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings
@@ -254,7 +348,7 @@ def mlgen_parton_showers() -> Iterable[Tool]:  # type: ignore[empty-body]
 def mlgen_detector_simulations() -> Iterable[Tool]:  # type: ignore[empty-body]
     """Offer detector simulations.
 
-    Called when a card or ``mlgen simulate-showers`` asks for one. Example::
+    Called once, when the plugins are listed; no card can ask for one yet. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings

@@ -2,6 +2,7 @@
 
 Entry points of the group ``mlgen`` are loaded one by one. A package that fails to load is kept as a `LoadFailure` and
 breaks nothing else; asking for a name that is not there shows the failures, since the name may have been in one.
+A name that two packages offer cannot be asked for, whatever it names: the error is of both packages.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import contextlib
 import functools
 import importlib.metadata
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 HOST_DISTRIBUTION = "mlgen-hep"
 DISABLE_VARIABLE = "MLGEN_DISABLE_PLUGINS"
+FORMAT_HOOK = f"{PROJECT}_event_formats"
+#: Lower case, since that is what the ends of file names are compared in.
+_SUFFIX = re.compile(r"\.[^A-Z]+")
 
 T = TypeVar("T")
 
@@ -45,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """An entry point, or a hook of it, that raised."""
+    """An entry point that could not be loaded, or something of it that raised or cannot be used."""
 
     source: Source
     error: str
@@ -56,7 +61,7 @@ class LoadFailure:
 
 @dataclass(frozen=True, slots=True)
 class Registered(Generic[T]):
-    """A `Plugin` or `Tool` with its source."""
+    """A `Plugin`, `Tool` or event format with its source."""
 
     offer: T
     source: Source
@@ -88,7 +93,7 @@ class PluginManager:
         name = f"{source.distribution}:{entry_point.name}"
         self._sources[name] = source
         complete = False
-        with self._isolated(source):
+        with self.isolated(source):
             module = entry_point.load()
             self._pluggy.register(module, name)
             self._pluggy.check_pending()
@@ -98,62 +103,83 @@ class PluginManager:
             self._pluggy.unregister(name=name)
 
     @contextlib.contextmanager
-    def _isolated(self, source: Source) -> Iterator[None]:
-        """Keep what a package raises, exits with or prints from disturbing anything else."""
+    def isolated(self, source: Source, what: str = "") -> Iterator[None]:
+        """Keep what a package raises, exits with or prints from disturbing anything else; it becomes a failure.
+
+        Args:
+            source: The package.
+            what: What of it is at work, for the failure.
+        """
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - kept and shown as a failure
-            self.failures.append(LoadFailure(source, f"{type(error).__name__}: {error}"))
+        except (Exception, SystemExit) as error:  # kept and shown as a failure
+            if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+                # A signal that came in between (`mlgen.cli.main`): it is meant for the whole program.
+                raise
+            problem = str(error) if isinstance(error, MlgenError) else f"{type(error).__name__}: {error}"
+            failure = LoadFailure(source, f"{what}: {problem}" if what else problem)
+            # The same can go wrong for each of many files.
+            if failure not in self.failures:
+                self.failures.append(failure)
 
-    def _offers(self, hook: str, kind: type[T]) -> Iterator[Registered[T]]:
+    def _offers(self, hook: str, check: Callable[[Any], T]) -> list[Registered[T]]:
+        """Call a hook of every package; `check` returns what can be used, and raises for the rest."""
+        found: list[Registered[T]] = []
         for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
             source = self._sources[implementation.plugin_name]
             offers: list[Any] = []
-            with self._isolated(source):
-                offers = list(implementation.function())
+            with self.isolated(source):
+                offers.extend(implementation.function())
             for offer in offers:
-                if isinstance(offer, kind):
-                    yield Registered(offer, source)
-                else:
-                    problem = f"the hook {hook} gave {type(offer).__name__}; {kind.__name__} is expected"
-                    self.failures.append(LoadFailure(source, problem))
+                with self.isolated(source):
+                    found.append(Registered(check(offer), source))
+        return found
 
     @functools.cached_property
     def stage_plugins(self) -> Mapping[Stage, tuple[Registered[Plugin], ...]]:
         """The plugins of each stage, by name."""
-        found = {stage: sorted(self._offers(hook, Plugin), key=_name) for stage, hook in STAGE_HOOKS.items()}
-        for stage, plugins in found.items():
-            for registered in plugins:
-                if registered.offer.stage is not stage:
-                    problem = (
-                        f"'{registered.offer.name}' says it is for {registered.offer.stage.value}, "
-                        f"but comes from the hook {STAGE_HOOKS[stage]}"
-                    )
-                    self.failures.append(LoadFailure(registered.source, problem))
-        return {stage: tuple(r for r in plugins if r.offer.stage is stage) for stage, plugins in found.items()}
+        return {
+            stage: tuple(sorted(self._offers(hook, functools.partial(_checked_plugin, stage)), key=_name))
+            for stage, hook in STAGE_HOOKS.items()
+        }
 
     @functools.cached_property
     def tools(self) -> Mapping[str, tuple[Registered[Tool], ...]]:
         """The tools of each kind (`mlgen.hookspecs.TOOL_HOOKS`), by name."""
-        return {kind: tuple(sorted(self._offers(hook, Tool), key=_name)) for kind, hook in TOOL_HOOKS.items()}
+        return {
+            kind: tuple(sorted(self._offers(hook, functools.partial(_checked_tool, kind)), key=_name))
+            for kind, hook in TOOL_HOOKS.items()
+        }
 
     @functools.cached_property
     def event_formats(self) -> tuple[Registered[EventFormat], ...]:
         """The event formats, those of mlgen first."""
-        from mlgen.event_format import EventFormat
-
-        found = self._offers(f"{PROJECT}_event_formats", EventFormat)  # type: ignore[type-abstract]
+        found = self._offers(FORMAT_HOOK, _checked_format)
         return tuple(sorted(found, key=lambda r: r.source.distribution != HOST_DISTRIBUTION))
 
     def conflicts(self) -> list[str]:
-        """Names that two plugins of one stage share, in words."""
-        return [
-            _conflict(stage, name, same)
-            for stage, plugins in self.stage_plugins.items()
-            for name in dict.fromkeys(r.offer.name for r in plugins)
-            if len(same := [r for r in plugins if r.offer.name == name]) > 1
-        ]
+        """Everything that is offered twice under one name, in words."""
+        groups: dict[str, list[Registered[Any]]] = {}
+        for stage, plugins in self.stage_plugins.items():
+            for plugin in plugins:
+                groups.setdefault(_plugins_called(stage, plugin.offer.name), []).append(plugin)
+        for kind, tools in self.tools.items():
+            for tool in tools:
+                groups.setdefault(f"{kind.replace('_', ' ')} are called '{tool.offer.name}'", []).append(tool)
+        for event_format in self.event_formats:
+            groups.setdefault(_formats_called(event_format.offer.name), []).append(event_format)
+            for suffix in dict.fromkeys(event_format.offer.suffixes):
+                groups.setdefault(_formats_with(suffix), []).append(event_format)
+        return [_conflict(what, same) for what, same in groups.items() if len(same) > 1]
+
+    def failure_advice(self) -> str:
+        """What to add to the message that something is not there: the packages that may have had it."""
+        if not self.failures:
+            return ""
+        return "\nThese packages could not be loaded, it may be in one of them:" + "".join(
+            f"\n  {failure}" for failure in self.failures
+        )
 
     def find(self, stage: Stage, name: str) -> Registered[Plugin]:
         """Find the plugin of a stage by name.
@@ -163,23 +189,59 @@ class PluginManager:
         """
         plugins = self.stage_plugins[stage]
         same = [registered for registered in plugins if registered.offer.name == name]
-        if len(same) > 1:
-            raise PluginError(_conflict(stage, name, same) + "; uninstall one, or switch third-party plugins off")
         if not same:
             known = sorted(registered.offer.name for registered in plugins)
-            message = f"no {stage.value} plugin is called '{name}'{nearest(name, known)}"
-            message += f"\nThere is: {', '.join(known) or 'none'}"
-            if self.failures:
-                message += "\nThese packages could not be loaded, it may be in one of them:"
-                message += "".join(f"\n  {failure}" for failure in self.failures)
-            raise PluginError(message)
-        version = same[0].offer.contract_version
+            raise PluginError(
+                f"no {stage.value} plugin is called '{name}'{nearest(name, known)}\n"
+                f"There is: {', '.join(known) or 'none'}{self.failure_advice()}"
+            )
+        found = _only(_plugins_called(stage, name), same)
+        version = found.offer.contract_version
         if version != CONTRACT_VERSION:
             raise PluginError(
-                f"{stage.value} plugin '{name}' of {same[0].source} was written for version {version} of the "
-                f"contracts; this mlgen speaks version {CONTRACT_VERSION}"
+                f"{stage.value} plugin '{name}' of {found.source} was written for version {version} of the "
+                f"contracts; this mlgen speaks version {CONTRACT_VERSION}. Install a release of one that fits the other"
             )
-        return same[0]
+        return found
+
+    def find_format(self, name: str) -> EventFormat | None:
+        """Find an event format by name; None when there is none.
+
+        Raises:
+            PluginError: There are two.
+        """
+        same = [registered for registered in self.event_formats if registered.offer.name == name]
+        return _only(_formats_called(name), same).offer if same else None
+
+    def find_format_of(self, file_name: str) -> EventFormat | None:
+        """Find an event format by the longest suffix that a file's name (without compression) has; None without any.
+
+        Raises:
+            PluginError: Two have that suffix.
+        """
+        matching = [
+            (suffix, registered)
+            for registered in self.event_formats
+            for suffix in dict.fromkeys(registered.offer.suffixes)
+            if file_name.lower().endswith(suffix)
+        ]
+        if not matching:
+            return None
+        longest = max((suffix for suffix, _ in matching), key=len)
+        return _only(_formats_with(longest), [found for suffix, found in matching if suffix == longest]).offer
+
+    def recognise(self, head: bytes) -> EventFormat | None:
+        """Find the event format of a file from its first uncompressed bytes; None when no format knows it.
+
+        A format that raises is left out, and is among the failures then.
+        """
+        for registered in self.event_formats:
+            recognised = False
+            with self.isolated(registered.source, f"event format '{registered.offer.name}' looked at a file"):
+                recognised = bool(registered.offer.recognises(head))
+            if recognised:
+                return registered.offer
+        return None
 
     @staticmethod
     def plugin_class(registered: Registered[Plugin]) -> type[Any]:
@@ -213,9 +275,13 @@ class PluginManager:
 
 @contextlib.contextmanager
 def plugin_errors(registered: Registered[Plugin]) -> Iterator[None]:
-    """Report an exception from inside a plugin with its name, version and stage; mlgen's own errors pass."""
+    """Report an exception from inside a plugin with its name, version and stage; mlgen's own errors pass.
+
+    What the plugin prints goes to standard error: standard output is for events and results.
+    """
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except MlgenError:
         raise
     except Exception as error:
@@ -230,10 +296,63 @@ def _name(registered: Registered[Any]) -> str:
     return str(registered.offer.name)
 
 
-def _conflict(stage: Stage, name: str, same: list[Registered[Plugin]]) -> str:
-    return f"{len(same)} {stage.value} plugins are called '{name}': from " + " and ".join(
-        str(registered.source) for registered in same
-    )
+def _checked_plugin(stage: Stage, offer: object) -> Plugin:
+    if not isinstance(offer, Plugin):
+        raise PluginError(f"the hook {STAGE_HOOKS[stage]} gave {type(offer).__name__}; Plugin is expected")
+    if offer.stage is not stage:
+        raise PluginError(
+            f"'{offer.name}' says it is for {offer.stage.value}, but comes from the hook {STAGE_HOOKS[stage]}"
+        )
+    return offer
+
+
+def _checked_tool(kind: str, offer: object) -> Tool:
+    if not isinstance(offer, Tool):
+        raise PluginError(f"the hook {TOOL_HOOKS[kind]} gave {type(offer).__name__}; Tool is expected")
+    return offer
+
+
+def _checked_format(offer: object) -> EventFormat:
+    from mlgen.event_format import EventFormat
+
+    if not isinstance(offer, EventFormat):
+        raise PluginError(f"the hook {FORMAT_HOOK} gave {type(offer).__name__}; EventFormat is expected")
+    for field in ("name", "summary"):
+        value = getattr(offer, field, None)
+        if not (isinstance(value, str) and value.strip()):
+            raise PluginError(f"event format {type(offer).__name__}: {field} is {value!r}; a text is expected")
+    suffixes = getattr(offer, "suffixes", None)
+    if not (isinstance(suffixes, tuple) and all(isinstance(s, str) and _SUFFIX.fullmatch(s) for s in suffixes)):
+        raise PluginError(
+            f"event format '{offer.name}': suffixes is {suffixes!r}; a tuple of texts in lower case is expected, "
+            "each with its dot, for instance ('.lhe',)"
+        )
+    return offer
+
+
+def _plugins_called(stage: Stage, name: str) -> str:
+    return f"{stage.value} plugins are called '{name}'"
+
+
+def _formats_called(name: str) -> str:
+    return f"event formats are called '{name}'"
+
+
+def _formats_with(suffix: str) -> str:
+    return f"event formats have the suffix '{suffix}'"
+
+
+def _only(what: str, same: Sequence[Registered[T]]) -> Registered[T]:
+    """Return the single one of those that share a name or suffix; refuse to choose between two."""
+    if len(same) > 1:
+        raise PluginError(_conflict(what, same) + "; uninstall one, or switch third-party plugins off (--no-plugins)")
+    return same[0]
+
+
+def _conflict(what: str, same: Sequence[Registered[Any]]) -> str:
+    if len({registered.offer.name for registered in same}) == 1:
+        return f"{len(same)} {what}: from " + " and ".join(str(registered.source) for registered in same)
+    return f"{len(same)} {what}: " + " and ".join(f"'{r.offer.name}' of {r.source}" for r in same)
 
 
 def _source(entry_point: importlib.metadata.EntryPoint) -> Source:
@@ -243,18 +362,29 @@ def _source(entry_point: importlib.metadata.EntryPoint) -> Source:
     return Source(distribution.name, distribution.version, entry_point.name)
 
 
-_third_party = True
+def use_third_party(allowed: bool) -> contextlib.ExitStack:
+    """Switch third-party plugins on or off (``--no-plugins``), in this process and in those that it starts.
+
+    The choice is kept in the environment variable alone, so that there is one place that says it.
+
+    Returns:
+        What brings the former choice back, when it is closed or left as a context; may be ignored.
+    """
+    undo = contextlib.ExitStack()
+    undo.callback(_set_disabled, os.environ.get(DISABLE_VARIABLE))
+    _set_disabled(None if allowed else "1")
+    return undo
 
 
-def use_third_party(allowed: bool) -> None:
-    """Switch third-party plugins on or off for this process (``--no-plugins``)."""
-    global _third_party
-    _third_party = allowed
+def _set_disabled(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(DISABLE_VARIABLE, None)
+    else:
+        os.environ[DISABLE_VARIABLE] = value
     plugin_manager.cache_clear()
 
 
 @functools.cache
 def plugin_manager() -> PluginManager:
     """Return the plugins of this environment, loaded once. Heeds ``MLGEN_DISABLE_PLUGINS``."""
-    disabled = os.environ.get(DISABLE_VARIABLE, "") not in ("", "0")
-    return PluginManager(third_party=_third_party and not disabled)
+    return PluginManager(third_party=os.environ.get(DISABLE_VARIABLE, "") in ("", "0"))

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+
+from mlgen.errors import MlgenError
+
+
+class RunInfoError(MlgenError):
+    """Run information that contradicts itself: a defect of the code that made it."""
 
 
 class WeightNormalisation(enum.Enum):
@@ -60,7 +68,7 @@ class RunInfo:
             3, unit weights; 4, the weights average to the cross section; negative, weights may be negative.
             0 when the file does not say.
         processes: Every subprocess of ``<init>``.
-        variations: Every named weight, in the file's order.
+        variations: Every named weight, in the file's order; no two of one name, because an event has one value a name.
         variation_groups: The attributes of each ``<weightgroup>``; `Variation.group` counts into it.
         header: Text before ``<init>`` (header blocks, comments), without ``<initrwgt>``, as it stands in the file.
         init_text: What follows the numbers in ``<init>``: ``<generator>`` and other blocks, comments.
@@ -83,6 +91,11 @@ class RunInfo:
     lhe_attributes: Mapping[str, str] = field(default_factory=dict)
     provenance: tuple[Mapping[str, Any], ...] = ()
     foreign: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        name, times = next(iter(Counter(self.variation_names).most_common(1)), ("", 0))
+        if times > 1:
+            raise RunInfoError(f"the run information declares the weight '{name}' {times} times; a name stands for one")
 
     @property
     def cross_section(self) -> float:
@@ -108,6 +121,22 @@ class RunInfo:
         """Names of the variations, in order."""
         return tuple(v.name for v in self.variations)
 
+    @property
+    def init_numbers(self) -> list[int | float]:
+        """The ten numbers that begin ``<init>``, in its order; unknown beams are 0 with energy 0."""
+        beams = self.beams or (Beam(0, 0.0), Beam(0, 0.0))
+        columns = [getattr(beam, name) for name in ("pdg_id", "energy", "pdf_group", "pdf_set") for beam in beams]
+        return [*columns, self.weight_strategy, len(self.processes)]
+
+    def grouped_variations(self) -> Iterator[tuple[Mapping[str, str] | None, tuple[Variation, ...]]]:
+        """Yield the variations as ``<initrwgt>`` lists them: those of one group that follow each other.
+
+        Yields:
+            Attributes of the ``<weightgroup>``, None for variations outside any, and its variations.
+        """
+        for group, variations in itertools.groupby(self.variations, lambda variation: variation.group):
+            yield None if group is None else self.variation_groups[group], tuple(variations)
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with the given fields changed."""
         return dataclasses.replace(self, **changes)
@@ -115,7 +144,7 @@ class RunInfo:
     def with_variations(self, names: tuple[str, ...]) -> Self:
         """Return a copy that also declares the given variations, where it did not yet."""
         known = set(self.variation_names)
-        new = tuple(Variation(name) for name in names if name not in known)
+        new = tuple(Variation(name) for name in dict.fromkeys(names) if name not in known)
         return self.replace(variations=self.variations + new) if new else self
 
     def to_json(self) -> str:

@@ -6,6 +6,9 @@ has one test class for each, which a plugin's own tests inherit.
 Every contract has ``state()`` and ``from_state``: what a trained plugin is made of, as named arrays, so that the
 host can keep it on disk without pickle. Randomness comes from the generator that is handed over and from nothing
 else, so that one seed makes a run repeatable.
+
+The module that holds a package's hooks imports this one, in every command: what only annotations need (events,
+showers) is not imported here.
 """
 
 from __future__ import annotations
@@ -14,22 +17,30 @@ import abc
 import enum
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from mlgen.events import EventBatch
-from mlgen.run_info import RunInfo
-from mlgen.showers import Geometry, ShowerBatch
+from mlgen.errors import PluginError
+
+if TYPE_CHECKING:
+    from mlgen.events import EventBatch
+    from mlgen.run_info import RunInfo
+    from mlgen.showers import Geometry, ShowerBatch
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 State = Mapping[str, npt.NDArray[Any]]
 
-#: Contract version that this host speaks; a plugin may state which it was written for.
+#: Contract version that this host speaks. A plugin says with a number of its own which it was written for
+#: (`mlgen.hookspecs.Plugin`), so that it is noticed when the two differ.
 CONTRACT_VERSION = 1
+
+#: A setting whose pydantic field has ``json_schema_extra={USE_TIME: True}`` only matters when the model is used
+#: (device, number of integration steps): it may differ from the training's, and the card's value is taken.
+USE_TIME = "use_time"
 
 
 class Stage(enum.Enum):
@@ -50,7 +61,10 @@ class Exactness(enum.Enum):
 
 
 class Settings(BaseModel):
-    """Base of a plugin's settings: what may stand in its section of the card. Unknown keys are errors."""
+    """Base of a plugin's settings: what may stand in its section of the card. Unknown keys are errors.
+
+    The names ``plugin``, ``model`` and (for a tool) ``program`` are taken: the card itself uses them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,9 +96,20 @@ class TrainingReport:
 
 
 class Contract(abc.ABC):
-    """What the five contracts share."""
+    """What the five contracts share.
+
+    Attributes:
+        stage: The stage that the contract belongs to.
+        settings: What the plugin was made with. Each plugin has a settings model of its own, which this class cannot
+            know: declare it (``settings: MySettings``), and a type checker knows it too.
+    """
 
     stage: ClassVar[Stage]
+    settings: Any
+
+    def __init__(self, settings: Settings) -> None:
+        """Make the plugin, untrained. Every plugin is made with its settings alone, and keeps them."""
+        self.settings = settings
 
     @abc.abstractmethod
     def state(self) -> State:
@@ -164,12 +189,36 @@ class AmplitudeSurrogate(Contract):
 
 
 @dataclass(frozen=True, slots=True)
+class Candidates:
+    """A batch of weighted events that are to be unweighted.
+
+    Where true weights are dear, a first look can do with what a surrogate says, and ask for the true weights of the
+    survivors only.
+
+    Args:
+        weight: What is known of each candidate's weight, ``(n,)``, in the unit of the event file.
+        exact_weight: Returns the true weights of the candidates with the given indices, ``(k,)`` for ``(k,)``; None
+            where `weight` is the true one already.
+
+    References:
+        Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964.
+    """
+
+    weight: FloatArray
+    exact_weight: Callable[[IntArray], FloatArray] | None = None
+
+    def all_exact(self) -> FloatArray:
+        """Return the true weight of every candidate, ``(n,)``, however dear."""
+        return self.weight if self.exact_weight is None else self.exact_weight(np.arange(len(self.weight)))
+
+
+@dataclass(frozen=True, slots=True)
 class Unweighted:
     """What an unweighting keeps of one batch.
 
     Args:
         index: Accepted candidates, ``(accepted,)``, ascending.
-        weight: Their new weights, in the normalisation of the candidates' weights.
+        weight: Their new weights, in the normalisation of the candidates' true weights.
     """
 
     index: IntArray
@@ -184,7 +233,7 @@ class UnweightingReport:
         candidates: Events looked at.
         accepted: Events kept.
         efficiency: ``accepted / candidates``.
-        maximum_weight: Largest weight that is still unweighted, in the candidates' unit.
+        maximum_weight: Largest true weight that is still unweighted, in the candidates' unit.
         overweight_events: Kept events whose weight exceeded that.
         overweight_share: Share of the cross section that is in their excess.
         largest_overweight: Largest ratio of a weight to the maximum.
@@ -211,16 +260,16 @@ class Unweighter(Contract):
     stage = Stage.UNWEIGHTING
 
     @abc.abstractmethod
-    def prepare(self, weights: Iterable[FloatArray]) -> None:
-        """Look once at all candidates' weights, batch by batch, to choose the maximum.
+    def prepare(self, candidates: Iterable[Candidates]) -> None:
+        """Look once at all candidates, batch by batch, to choose the maximum.
 
         Raises:
-            mlgen.errors.WeightError: They allow no unweighting: all zero, not finite, none at all.
+            mlgen.errors.WeightError: They allow no unweighting: weights all zero, not finite, no candidate at all.
         """
 
     @abc.abstractmethod
-    def unweight(self, weights: FloatArray, rng: np.random.Generator) -> Unweighted:
-        """Unweight one batch of candidates, ``(n,)``. An overweight keeps its excess, a sign is kept."""
+    def unweight(self, candidates: Candidates, rng: np.random.Generator) -> Unweighted:
+        """Unweight one batch. An overweight keeps its excess, the sign of the true weight is kept."""
 
     @abc.abstractmethod
     def report(self) -> UnweightingReport:
@@ -256,8 +305,12 @@ class EventGenerator(Contract):
         """What is true of the generated events: beams, cross sections and weights of the training file."""
 
     def log_density(self, events: EventBatch) -> FloatArray:
-        """Return the log density of each event, ``(n,)``, for generators that have one."""
-        raise NotImplementedError(f"{type(self).__name__} has no density")
+        """Return the log density of each event, ``(n,)``, for generators that have one.
+
+        Raises:
+            PluginError: The generator has none.
+        """
+        raise PluginError(f"the generator {type(self).__name__} has no density; choose one that has")
 
 
 class ShowerSurrogate(Contract):

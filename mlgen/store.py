@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import math
 import os
 import shutil
 import tempfile
@@ -26,65 +24,31 @@ from pydantic import ValidationError
 import mlgen
 from mlgen.errors import ModelError
 from mlgen.hookspecs import Plugin
+from mlgen.model_record import ModelRecord, TrainedOn, as_json, record_from_json, record_to_json
 from mlgen.plugins import PluginManager, Registered, plugin_errors
-from mlgen.stages import Contract, Settings, State, TrainingReport
+from mlgen.stages import USE_TIME, Contract, Settings, State, TrainingReport
 
-FORMAT_VERSION = 1
+__all__ = [
+    "RECORD_FILE",
+    "USE_TIME",
+    "WEIGHTS_FILE",
+    "ModelRecord",
+    "StoredModel",
+    "TrainedOn",
+    "check_free",
+    "differences",
+    "load_model",
+    "model_sha256",
+    "read_record",
+    "save_model",
+    "state_from_bytes",
+    "state_to_bytes",
+]
+
 RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 
-#: A setting whose pydantic field has ``json_schema_extra={USE_TIME: True}`` only matters when the model is used
-#: (device, number of integration steps): it may differ from the training's, and the card's value is taken.
-USE_TIME = "use_time"
-
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _ABSENT = object()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedOn:
-    """What a model was trained on.
-
-    Args:
-        source: File or process, for people.
-        sha256: SHA-256 of the content of the training data.
-        events: Number of events (points, showers) that were used.
-    """
-
-    source: str
-    sha256: str
-    events: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """What ``model.json`` says.
-
-    Args:
-        plugin: The plugin's name, as in the card.
-        stage: The stage's name, as in the card.
-        distribution: The package that the plugin came from.
-        version: That package's version.
-        contract_version: The version of the contracts that the plugin was written for.
-        settings: All settings of the training, as JSON values.
-        trained_on: The training data.
-        seed: The seed of the training.
-        report: What the training said of itself.
-        weights_sha256: SHA-256 of ``weights.safetensors``.
-        mlgen_version: The mlgen that wrote it.
-    """
-
-    plugin: str
-    stage: str
-    distribution: str
-    version: str
-    contract_version: int
-    settings: Mapping[str, Any]
-    trained_on: TrainedOn
-    seed: int
-    report: TrainingReport
-    weights_sha256: str
-    mlgen_version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +107,7 @@ def save_model(
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         mlgen_version=mlgen.__version__,
     )
-    contents = {RECORD_FILE: _record_to_json(record), WEIGHTS_FILE: weights}
+    contents = {RECORD_FILE: record_to_json(record), WEIGHTS_FILE: weights}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_sibling(folder) as temporary:
@@ -188,7 +152,7 @@ def read_record(folder: Path) -> ModelRecord:
     Raises:
         ModelError: There is no model, or its record is damaged or of another format version.
     """
-    return _record_from_json(folder / RECORD_FILE, _read(folder, RECORD_FILE))
+    return record_from_json(folder / RECORD_FILE, _read(folder, RECORD_FILE))
 
 
 def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | None = None) -> StoredModel:
@@ -205,7 +169,7 @@ def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | No
         mlgen.errors.PluginFailure: The plugin itself failed.
     """
     record_bytes = _read(folder, RECORD_FILE)
-    record = _record_from_json(folder / RECORD_FILE, record_bytes)
+    record = record_from_json(folder / RECORD_FILE, record_bytes)
     _check_plugin(folder, record, plugin)
     in_force = _settings_in_force(folder, record, plugin, settings)
     weights = _read(folder, WEIGHTS_FILE)
@@ -343,7 +307,7 @@ def _compared(place: str, trained: Mapping[str, Any], said: Mapping[str, Any]) -
             yield from _compared(f"{place}{name}.", before, value)
         elif before is _ABSENT:
             yield f"{place}{name}: trained without it, card says {value}"
-        elif _strict(before) != _strict(value):
+        elif as_json(before) != as_json(value):
             yield f"{place}{name}: trained with {before}, card says {value}"
 
 
@@ -368,89 +332,6 @@ def _read(folder: Path, name: str) -> bytes:
         raise ModelError(f"{folder / name}: cannot be read: {error}") from error
 
 
-def _strict(value: Any) -> Any:
-    """Make what JSON has no way to say fit: NumPy scalars as numbers, NaN and infinities as text."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
-    if isinstance(value, Mapping):
-        return {str(key): _strict(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(entry) for entry in value]
-    return value
-
-
-def _number(value: Any) -> Any:
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _record_to_json(record: ModelRecord) -> bytes:
-    content = {
-        "format_version": FORMAT_VERSION,
-        "plugin": record.plugin,
-        "stage": record.stage,
-        "distribution": record.distribution,
-        "version": record.version,
-        "contract_version": record.contract_version,
-        "settings": record.settings,
-        "trained_on": {
-            "source": record.trained_on.source,
-            "sha256": record.trained_on.sha256,
-            "events": record.trained_on.events,
-        },
-        "seed": record.seed,
-        "report": {
-            "figures": record.report.figures,
-            "curves": record.report.curves,
-            "remarks": record.report.remarks,
-        },
-        "weights_sha256": record.weights_sha256,
-        "mlgen_version": record.mlgen_version,
-    }
-    try:
-        return (json.dumps(_strict(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    except TypeError as error:
-        raise ModelError(f"the report of '{record.plugin}' is not numbers and text: {error}") from error
-
-
-def _record_from_json(place: Path, content: bytes) -> ModelRecord:
-    try:
-        values = json.loads(content.decode())
-    except ValueError as error:
-        raise ModelError(f"{place}: not JSON: {error}. Copy the model again, or train it again") from error
-    if not isinstance(values, dict) or not isinstance(version := values.get("format_version"), int):
-        raise ModelError(f"{place}: not the record of an mlgen model; a 'format_version' is expected")
-    if version != FORMAT_VERSION:
-        raise ModelError(
-            f"{place}: written in version {version} of the model format by mlgen {values.get('mlgen_version', '?')}; "
-            f"mlgen {mlgen.__version__} reads version {FORMAT_VERSION}. Use that mlgen, or train it again"
-        )
-    try:
-        report = values["report"]
-        return ModelRecord(
-            plugin=str(values["plugin"]),
-            stage=str(values["stage"]),
-            distribution=str(values["distribution"]),
-            version=str(values["version"]),
-            contract_version=int(values["contract_version"]),
-            settings=dict(values["settings"]),
-            trained_on=TrainedOn(**values["trained_on"]),
-            seed=int(values["seed"]),
-            report=TrainingReport(
-                figures={name: _number(value) for name, value in report["figures"].items()},
-                curves={name: [float(_number(value)) for value in curve] for name, curve in report["curves"].items()},
-                remarks=tuple(report["remarks"]),
-            ),
-            weights_sha256=str(values["weights_sha256"]),
-            mlgen_version=str(values["mlgen_version"]),
-        )
-    except KeyError as error:
-        raise ModelError(f"{place}: {error} is missing. Copy the model again, or train it again") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{place}: damaged: {error}. Copy the model again, or train it again") from error
-
-
 @contextlib.contextmanager
 def _temporary_sibling(folder: Path) -> Iterator[Path]:
     """Make a folder beside `folder`, gone again afterwards unless it was renamed."""
@@ -473,11 +354,13 @@ def _move_into_place(temporary: Path, folder: Path) -> None:
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
     older = aside / folder.name
-    folder.rename(older)
     try:
+        folder.rename(older)
         temporary.rename(folder)
-    except OSError:
-        older.rename(folder)
-        aside.rmdir()
+    except BaseException:
+        # Also when a signal ends the program between the two: a name that had a model keeps one.
+        if not folder.exists():
+            older.rename(folder)
+        shutil.rmtree(aside)
         raise
     shutil.rmtree(aside)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
 import sys
 import textwrap
 from types import ModuleType, SimpleNamespace
 
 import pluggy
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mlgen import hookspecs
+from mlgen.card import StageSection, ToolSection
 from mlgen.event_format import EventFormat
-from mlgen.hookspecs import PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
-from mlgen.stages import CONTRACTS, Exactness, Stage
+from mlgen.hookspecs import PLUGIN_KEYS, PROJECT, STAGE_HOOKS, TOOL_HOOKS, TOOL_KEYS, Plugin, Tool
+from mlgen.stages import CONTRACT_VERSION, CONTRACTS, Exactness, Settings, Stage
 
 HOOKS = {
     name: function
@@ -80,7 +82,7 @@ def test_there_are_the_hooks_of_the_design():
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_docstring_says_when_it_is_called(hook):
-    assert "Called when" in (inspect.getdoc(HOOKS[hook]) or "")
+    assert "Called once, " in (inspect.getdoc(HOOKS[hook]) or "")
 
 
 @pytest.mark.parametrize("hook", STAGE_OF)
@@ -91,6 +93,8 @@ def test_example_of_a_stage(hook, run_example):
     assert made.offer.factory() in made.stubs.values()
     assert issubclass(made.offer.settings, BaseModel)
     assert isinstance(made.offer.exactness, Exactness)
+    assert made.offer.contract_version == CONTRACT_VERSION
+    assert "contract_version=1," in example(hook)  # a literal: the host's own number would always fit
     assert CONTRACTS[made.offer.stage].__name__ in (inspect.getdoc(HOOKS[hook]) or "")
 
 
@@ -99,6 +103,85 @@ def test_example_of_a_tool(hook, run_example):
     made = run_example(hook)
     assert isinstance(made.offer, Tool)
     assert made.offer.factory() in made.stubs.values()
+
+
+class PluginKey(Settings):
+    plugin: str = ""
+
+
+class ModelKey(Settings):
+    folder: str = Field("", alias="model")
+
+
+class ProgramKey(Settings):
+    program: str = ""
+
+
+PLUGIN = {
+    "name": "mine",
+    "stage": Stage.GENERATOR,
+    "factory": lambda: object,
+    "settings": Settings,
+    "exactness": Exactness.EXACT,
+    "summary": "",
+    "contract_version": 1,
+}
+TOOL = {"name": "mine", "factory": lambda: object, "settings": Settings, "summary": ""}
+COMMON = [
+    ({"name": 3}, "has the name 3; a str is expected"),
+    ({"name": " "}, "empty name"),
+    ({"factory": None}, "'mine': factory is None; a function that returns the class is expected"),
+    ({"settings": BaseModel}, "a subclass of mlgen.stages.Settings is expected"),
+    ({"settings": Settings()}, "a subclass of mlgen.stages.Settings is expected"),
+    ({"summary": None}, "'mine': summary is None; str is expected"),
+    ({"references": "arXiv:1234.56789"}, "a tuple of str is expected"),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        *COMMON,
+        ({"stage": "generator"}, "'mine': stage is 'generator'; mlgen.stages.Stage is expected"),
+        ({"exactness": "exact"}, "'mine': exactness is 'exact'; mlgen.stages.Exactness is expected"),
+        ({"contract_version": "1"}, "'mine': contract_version is '1'; int is expected"),
+        ({"settings": PluginKey}, "PluginKey has a setting 'plugin'"),
+        ({"settings": ModelKey}, "ModelKey has a setting 'model'"),
+    ],
+)
+def test_a_plugin_with_a_wrong_field_is_refused(wrong, problem):
+    Plugin(**PLUGIN)
+    with pytest.raises((TypeError, ValueError), match=re.escape(problem)):
+        Plugin(**PLUGIN | wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [*COMMON, ({"requires": None}, "requires is None; str is expected"), ({"settings": ProgramKey}, "'program'")],
+)
+def test_a_tool_with_a_wrong_field_is_refused(wrong, problem):
+    Tool(**TOOL)
+    with pytest.raises((TypeError, ValueError), match=re.escape(problem)):
+        Tool(**TOOL | wrong)
+
+
+def test_the_version_of_the_contracts_has_to_be_said():
+    with pytest.raises(TypeError, match="contract_version"):
+        Plugin(**{name: value for name, value in PLUGIN.items() if name != "contract_version"})
+
+
+def test_the_keys_that_are_taken_are_those_of_the_card():
+    assert set(StageSection.model_fields) == PLUGIN_KEYS
+    assert set(ToolSection.model_fields) == TOOL_KEYS
+
+
+def test_a_module_with_hooks_is_light():
+    code = (
+        "import sys, mlgen.hookspecs, mlgen.stages, mlgen.event_format;"
+        "print({'awkward', 'torch', 'h5py', 'uproot', 'mlgen.events', 'mlgen.showers'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60).stdout
+    assert out == b"set()\n"
 
 
 def test_example_of_an_event_format(run_example):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mlgen import plugins
-from mlgen.errors import PluginError, PluginFailure, WeightError
+from mlgen.cli.plugins import command
+from mlgen.errors import OutputError, PluginError, PluginFailure, UserError, WeightError
+from mlgen.formats import format_by_name, format_for_output
+from mlgen.formats.catalogue import no_format_advice, recognise
 from mlgen.plugins import HOST_DISTRIBUTION, PluginManager, plugin_errors, plugin_manager, use_third_party
 from mlgen.stages import Contract, Stage
 
@@ -31,8 +37,46 @@ def mlgen_unweighting():
     yield Plugin("{name}", Stage.{stage}, factory, KeepAllSettings, Exactness.EXACT, "keeps all"{more})
 """
 
+FORMAT = """
+from mlgen.event_format import EventFormat
+from mlgen.hookspecs import hookimpl
 
-def keep_all(name="keep-all", stage="UNWEIGHTING", factory="raise ImportError('no module named heavy')", more=""):
+class SomeFormat(EventFormat):
+    name = "some"
+    summary = "some events"
+    suffixes = (".some",)
+    {more}
+
+    def recognises(self, head):
+        return head.startswith(b"SOME")
+
+    def reader(self, stream, options):
+        raise NotImplementedError
+
+    def writer(self, stream, run_info):
+        raise NotImplementedError
+
+@hookimpl
+def mlgen_event_formats():
+    yield SomeFormat()
+"""
+
+TOOL = """
+from mlgen.hookspecs import Tool, hookimpl
+from mlgen.stages import Settings
+
+@hookimpl
+def mlgen_parton_showers():
+    yield Tool("dipoles", lambda: object, Settings, "a shower")
+"""
+
+
+def keep_all(
+    name="keep-all",
+    stage="UNWEIGHTING",
+    factory="raise ImportError('no module named heavy')",
+    more=", contract_version=1",
+):
     return KEEP_ALL.format(name=name, stage=stage, factory=factory, more=more)
 
 
@@ -114,6 +158,15 @@ class TestThirdPartyPackage:
         use_third_party(True)
         assert "toy-keep-all" in names(plugin_manager(), Stage.UNWEIGHTING)
 
+    @pytest.mark.parametrize("before", [None, "0", "1"])
+    def test_switch_can_be_for_a_while(self, monkeypatch, before):
+        if before is not None:
+            monkeypatch.setenv(plugins.DISABLE_VARIABLE, before)
+        with use_third_party(False):
+            assert "toy-keep-all" not in names(plugin_manager(), Stage.UNWEIGHTING)
+        assert os.environ.get(plugins.DISABLE_VARIABLE) == before
+        assert ("toy-keep-all" in names(plugin_manager(), Stage.UNWEIGHTING)) is (before != "1")
+
 
 def test_built_in_plugins_register_as_a_stranger_would():
     found = PluginManager().find(Stage.UNWEIGHTING, "hit-or-miss")
@@ -151,6 +204,19 @@ BROKEN = {
     "wrong-stage": (
         keep_all(name="keep-all", stage="GENERATOR"),
         "'keep-all' says it is for generator, but comes from the hook mlgen_unweighting",
+    ),
+    "stage-as-text": (
+        keep_all().replace("Stage.UNWEIGHTING", "'unweighting'"),
+        "TypeError: plugin 'keep-all': stage is 'unweighting'; mlgen.stages.Stage is expected",
+    ),
+    "exactness-as-text": (
+        keep_all().replace("Exactness.EXACT", "'exact'"),
+        "TypeError: plugin 'keep-all': exactness is 'exact'; mlgen.stages.Exactness is expected",
+    ),
+    "no-contract-version": (keep_all(more=""), "contract_version"),
+    "reserved-key": (
+        keep_all().replace("share: float = 1.0", "model: str = ''"),
+        "KeepAllSettings has a setting 'model', but that key of the card says something else",
     ),
     "unknown-hook": (
         "from mlgen.hookspecs import hookimpl\n@hookimpl\ndef mlgen_unweihgting():\n    return []\n",
@@ -196,6 +262,99 @@ def test_what_a_package_prints_does_not_reach_standard_output(install, capsys):
     assert "hello from the hook" in output.err
 
 
+def test_what_a_plugin_prints_while_it_runs_does_not_reach_standard_output(install, capsys):
+    install("some-package", keep_all())
+    with plugin_errors(PluginManager().find(Stage.UNWEIGHTING, "keep-all")):
+        sys.stdout.write("hello from the training\n")
+    sys.stdout.write("an event\n")
+    assert capsys.readouterr() == ("an event\n", "hello from the training\n")
+
+
+def test_what_comes_before_an_exception_of_a_hook_is_kept(install):
+    install("half-package", keep_all() + "    raise OSError('no disk')\n")
+    manager = PluginManager()
+    assert "keep-all" in names(manager, Stage.UNWEIGHTING)
+    assert "OSError: no disk" in failures(manager, "half-package")[0]
+
+
+def test_a_signal_while_packages_are_loaded_ends_the_program(install):
+    install("slow-package", "raise SystemExit(128 + 15)")
+    with pytest.raises(SystemExit):
+        PluginManager()
+
+
+# What may be wrong with the class of an event format, and what must be told of it.
+BROKEN_FORMATS = {
+    "no-name": ("del name", "SomeFormat: name is None; a text is expected"),
+    "empty-name": ("name = ''", "SomeFormat: name is ''"),
+    "no-summary": ("del summary", "SomeFormat: summary is None"),
+    "no-suffixes": ("del suffixes", "'some': suffixes is None; a tuple of texts in lower case"),
+    "suffixes-as-text": ("suffixes = '.some'", "suffixes is '.some'"),
+    "suffix-without-dot": ("suffixes = ('some',)", "suffixes is ('some',)"),
+    "suffix-in-capitals": ("suffixes = ('.SOME',)", "suffixes is ('.SOME',)"),
+    "name-that-raises": ("name = property(lambda self: 1 / 0)", "ZeroDivisionError"),
+}
+
+
+class TestEventFormats:
+    def test_a_third_party_format_is_found(self, install):
+        install("some-package", FORMAT.format(more=""))
+        assert format_by_name("some").summary == "some events"
+        assert format_for_output(Path("events.SOME.gz")).name == "some"
+        assert recognise(b"SOME events").name == "some"
+        assert plugin_manager().failures == []
+
+    @pytest.mark.parametrize("kind", BROKEN_FORMATS)
+    def test_a_broken_one_breaks_nothing_else(self, install, kind):
+        more, problem = BROKEN_FORMATS[kind]
+        install("broken-package", FORMAT.format(more=more))
+        assert format_for_output(Path("events.lhe")).name == "lhe"
+        assert recognise(b"<LesHouchesEvents version='3.0'>").name == "lhe"
+        (failure,) = plugin_manager().failures
+        assert problem in str(failure)
+        assert str(failure).startswith("broken-package 1.0")
+
+    def test_one_that_raises_at_a_file_is_left_out_and_told(self, install):
+        broken = FORMAT.format(more="").replace('head.startswith(b"SOME")', "1 / 0")
+        install("a-broken-package", broken.replace('"some"', '"broken"').replace(".some", ".broken"))
+        install("working-package", FORMAT.format(more=""))
+        for _ in range(3):
+            assert recognise(b"SOME events").name == "some"
+        (failure,) = plugin_manager().failures
+        assert "event format 'broken' looked at a file: ZeroDivisionError" in str(failure)
+        assert recognise(b"P6") is None
+        assert str(failure) in no_format_advice()
+        assert "lhe: " in no_format_advice()
+
+    def test_failures_are_shown_to_who_asks_for_what_is_not_there(self, install):
+        install("broken-package", "import surely_not_installed")
+        for ask, error in (
+            (lambda: format_by_name("csv"), UserError),
+            (lambda: format_for_output(Path("events.csv")), OutputError),
+        ):
+            with pytest.raises(error, match=r"may be in one of them:\n  broken-package 1.0"):
+                ask()
+        assert "broken-package 1.0" in no_format_advice()
+
+    def test_nothing_is_said_of_failures_where_there_are_none(self):
+        assert "could not be loaded" not in no_format_advice()
+
+
+def test_plugins_command_lists_whatever_is_installed(install):
+    code = keep_all().replace("share: float = 1.0", "share: Callable[[], int] = int")
+    install("no-schema-package", "from collections.abc import Callable\n" + code)
+    install("format-package", FORMAT.format(more="del suffixes"))
+    text = CliRunner().invoke(command, [], catch_exceptions=False).stdout
+    assert "keep-all" in text
+    assert "format-package" in text
+    assert "no-schema-package 1.0 (entry" not in text  # schemas are made for programs only
+    content = json.loads(CliRunner().invoke(command, ["--json"], catch_exceptions=False).stdout)
+    settings = {plugin["name"]: plugin["settings"] for plugin in content["stages"]["unweighting"]}
+    assert settings["keep-all"] == {}
+    assert settings["hit-or-miss"]["maximum"]["default"] == "sample"
+    assert any("settings of 'keep-all'" in failure for failure in content["failures"])
+
+
 def test_factories_are_called_only_when_asked_for(install):
     install("heavy-package", keep_all())
     manager = PluginManager()
@@ -232,6 +391,35 @@ class TestNames:
     def test_no_plugin_at_all(self):
         with pytest.raises(PluginError, match="There is: none"):
             PluginManager(entry_points=[]).find(Stage.GENERATOR, "cfm")
+
+    def test_two_tools_of_one_name(self, install):
+        install("first-package", TOOL)
+        install("second-package", TOOL)
+        (conflict,) = PluginManager().conflicts()
+        assert conflict == "2 parton showers are called 'dipoles': from first-package 1.0 and second-package 1.0"
+
+    def test_a_format_with_the_name_of_another(self, install):
+        install("pirate-package", FORMAT.format(more="name = 'lhe'"))
+        with pytest.raises(PluginError, match=r"2 event formats are called 'lhe': .*mlgen-hep .* and pirate-package 1"):
+            format_by_name("lhe")
+        assert format_for_output(Path("events.lhe")).summary != "some events"
+        assert recognise(b"<LesHouchesEvents version='3.0'>").summary != "some events"
+        (conflict,) = plugin_manager().conflicts()
+        assert "are called 'lhe'" in conflict
+
+    def test_a_format_with_the_suffix_of_another(self, install):
+        install("pirate-package", FORMAT.format(more="suffixes = ('.some', '.lhe', '.lhe')"))
+        with pytest.raises(PluginError, match=r"suffix '.lhe': 'lhe' of mlgen-hep .* and 'some' of pirate-package 1"):
+            format_for_output(Path("events.lhe.gz"))
+        assert format_for_output(Path("events.lhe"), "lhe").name == "lhe"
+        assert format_for_output(Path("events.some")).name == "some"
+        assert len(plugin_manager().conflicts()) == 1
+
+    def test_a_longer_suffix_is_no_conflict(self, install):
+        install("polite-package", FORMAT.format(more="suffixes = ('.my.lhe',)"))
+        assert format_for_output(Path("events.my.lhe")).name == "some"
+        assert format_for_output(Path("events.lhe")).name == "lhe"
+        assert plugin_manager().conflicts() == []
 
     def test_same_name_in_two_stages_is_no_conflict(self, install):
         code = keep_all(name="same") + keep_all(name="same", stage="AMPLITUDE").replace(

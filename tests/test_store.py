@@ -34,13 +34,13 @@ class Line(Unweighter):
     """Holds any arrays; only its state matters here."""
 
     def __init__(self, settings):
-        self.settings = settings
+        super().__init__(settings)
         self.arrays = {}
 
-    def prepare(self, weights):
+    def prepare(self, candidates):
         raise NotImplementedError
 
-    def unweight(self, weights, rng):
+    def unweight(self, candidates, rng):
         raise NotImplementedError
 
     def report(self):
@@ -200,6 +200,25 @@ class TestPlace:
         with pytest.raises(ModelError, match="Input/output error"):
             save(model, seed=8, force=True)
         assert model_sha256(model) == before
+        assert [p.name for p in model.parent.iterdir()] == ["model"]
+
+    @pytest.mark.parametrize("moved", [False, True])
+    @pytest.mark.parametrize("signal", [SystemExit(143), KeyboardInterrupt()])
+    def test_a_signal_while_moving_leaves_a_whole_model(self, model, monkeypatch, signal, moved):
+        before, rename = model_sha256(model), Path.rename
+
+        def interrupted(self, target):
+            if self.name.endswith(".part"):
+                if moved:
+                    rename(self, target)
+                raise signal
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", interrupted)
+        with pytest.raises(type(signal)):
+            save(model, seed=8, force=True)
+        assert load_model(model, registered()).record.seed == (8 if moved else 7)
+        assert (model_sha256(model) == before) is not moved
         assert [p.name for p in model.parent.iterdir()] == ["model"]
 
 

@@ -16,7 +16,7 @@ import pytest
 from mlgen.events import EventBatch
 from mlgen.plugins import plugin_manager
 from mlgen.run_info import Beam
-from mlgen.stages import Amplitude, Points, Progress, TrainingReport, Unweighted, no_progress
+from mlgen.stages import Amplitude, Candidates, Points, Progress, TrainingReport, Unweighted, no_progress
 from mlgen.testing import (
     AmplitudeSurrogateTests,
     EventGeneratorTests,
@@ -112,19 +112,27 @@ def kit_with(of: str, method: str, wrong: Callable[..., Any]) -> Any:
     return type(f"Wrong{of}", (base,), {"make": lambda self: wrong_toy(settings), "name": None})()
 
 
-def _drop_sign(right, weights, rng):
-    kept = right(weights, rng)
+def _drop_sign(right, candidates, rng):
+    kept = right(candidates, rng)
     return Unweighted(kept.index, np.abs(kept.weight))
 
 
-def _cut_overweights(right, weights, rng):
-    kept = right(weights, rng)
+def _cut_overweights(right, candidates, rng):
+    kept = right(candidates, rng)
     return Unweighted(kept.index, np.clip(kept.weight, -3.0, 3.0))
 
 
-def _scaled(right, weights, rng):
-    kept = right(weights, rng)
+def _scaled(right, candidates, rng):
+    kept = right(candidates, rng)
     return Unweighted(kept.index, kept.weight * 1.001)
+
+
+def _trusting_the_surrogate(right, candidates, rng):
+    return right(Candidates(candidates.weight), rng)
+
+
+def _with_other_settings(right, settings):
+    right(settings.model_copy(update={"width": settings.width + 1}))
 
 
 def _changed_points(**changes):
@@ -257,11 +265,13 @@ WRONG = [
     (
         "TestKeepAll",
         "unweight",
-        lambda right, w, rng: right(np.nan_to_num(w), rng),
+        lambda right, c, rng: right(Candidates(np.nan_to_num(c.weight)), rng),
         "unusable_weights_are_refused",
         "nan",
     ),
-    ("TestKeepAll", "checked", lambda right, w: w.ravel(), "wrong_shape_is_refused", "shape (4, 2)"),
+    ("TestKeepAll", "checked", lambda right, c: c.weight.ravel(), "wrong_shape_is_refused", "shape (4, 2)"),
+    ("TestKeepAll", "unweight", _trusting_the_surrogate, "unbiased_with_surrogate_weights", "is exact_weight used"),
+    ("TestKeepAll", "__init__", _with_other_settings, "made_with_its_settings", "the plugin has"),
     ("TestFlatSampler", "sample", _squeezed_points, "integrals_are_right", "integral of f"),
     ("TestFlatSampler", "sample", _changed_points(density=lambda d: 2 * d), "integrals_are_right", "integral of f"),
     ("TestFlatSampler", "sample", _changed_points(x=lambda x: x + 1), "points_have_the_right_shape", "hypercube"),
@@ -341,7 +351,7 @@ def test_the_kit_needs_no_torch():
 def test_settings_have_to_be_known():
     kit = kit_with("TestKeepAll", "unweight", _scaled)
     type(kit).make = lambda self: object()
-    with pytest.raises(AssertionError, match="override settings"):
+    with pytest.raises(AssertionError, match="has to keep the settings"):
         kit.settings()
 
 

@@ -109,6 +109,11 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         ]
         with reporter("writing events") as progress, timer("events"):
             count = _write(plan, source, unweighter, outputs, progress)
+            # All of them or none: no output appears under its name before every one is whole.
+            for output in outputs:
+                output.finish()
+            for output in outputs:
+                output.publish()
         skipped = events.skipped.count if events is not None else 0
     if unweighter is not None:
         with plugin_errors(cast(PlannedStage, plan.unweighting).registered):

@@ -66,7 +66,7 @@ def cli(debug: bool, no_plugins: bool) -> None:
     if no_plugins:
         from mlgen.plugins import use_third_party
 
-        use_third_party(False)
+        click.get_current_context().with_resource(use_third_party(False))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What the formats that keep events as columns (ROOT, LHEH5) share: checks of whole batches and texts as bytes."""
+"""What formats share: checks of whole batches and, for those that keep events as columns (ROOT, LHEH5), tables."""
 
 from __future__ import annotations
 
@@ -54,28 +54,73 @@ def without_broken_events(
     Raises:
         InputError: An event has a NaN or an infinity, and such events are not to be left out. Names it.
     """
-    momenta = batch.columns(MOMENTUM)
-    broken = ~np.isfinite(batch.weight)
-    owner = np.repeat(np.arange(len(batch)), batch.counts)
-    for values in momenta.values():
-        broken[owner[~np.isfinite(values)]] = True
-    if not broken.any():
+    broken = dict(_not_finite(batch, MOMENTUM))
+    if not broken:
         return batch
-    offsets = batch.offsets
-    for index in np.flatnonzero(broken).tolist():
-        if np.isfinite(batch.weight[index]):
-            particles = slice(offsets[index], offsets[index + 1])
-            name = next(name for name in MOMENTUM if not np.isfinite(momenta[name][particles]).all())
-            values = momenta[name][particles]
-            position = int(np.flatnonzero(~np.isfinite(values))[0])
-            problem = f"{name} of particle {position + 1} is {values[position]}; a finite number is expected"
-        else:
-            problem = f"its weight is {batch.weight[index]}; a finite number is expected"
+    for index, problem in broken.items():
         error = InputError(options.source, problem, event=int(numbers[index]), advice=SKIP_ADVICE)
         if options.on_error == "stop":
             raise error
         skipped.add(str(error).split("\n", 1)[0])
-    return batch[~broken]
+    return batch[~np.isin(np.arange(len(batch)), list(broken))]
+
+
+def _not_finite(batch: EventBatch, columns: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield the index of each event whose weight or particles are not finite, and what is wrong with it."""
+    particles = batch.columns(columns)
+    broken = ~np.isfinite(batch.weight)
+    owner = np.repeat(np.arange(len(batch)), batch.counts)
+    for values in particles.values():
+        broken[owner[~np.isfinite(values)]] = True
+    if not broken.any():
+        return
+    offsets = batch.offsets
+    for index in np.flatnonzero(broken).tolist():
+        if np.isfinite(batch.weight[index]):
+            here = slice(offsets[index], offsets[index + 1])
+            name = next(name for name in columns if not np.isfinite(particles[name][here]).all())
+            values = particles[name][here]
+            position = int(np.flatnonzero(~np.isfinite(values))[0])
+            yield index, f"{name} of particle {position + 1} is {values[position]}; a finite number is expected"
+        else:
+            yield index, f"its weight is {batch.weight[index]}; a finite number is expected"
+
+
+def check_finite(batch: EventBatch, written: int, columns: Sequence[str] = MOMENTUM) -> None:
+    """Check, before writing, that readers will take the events.
+
+    Args:
+        batch: The events. A variation may be NaN, which says that the event does not have it.
+        written: Number of events that are in the file already.
+        columns: Particle columns that must be finite.
+
+    Raises:
+        OutputError: A weight, a variation or one of the columns is not. Names the event, counted in the file.
+    """
+    for index, problem in _not_finite(batch, columns):
+        raise OutputError(f"event {written + index + 1:,}: {problem}")
+    for name, values in batch.variations.items():
+        infinite = np.flatnonzero(np.isinf(values))
+        if len(infinite):
+            index = int(infinite[0])
+            raise OutputError(f"event {written + index + 1:,}: its weight '{name}' is {values[index]}")
+
+
+def check_hard(batch: EventBatch, what: str) -> None:
+    """Check that the events are hard events.
+
+    Args:
+        batch: The events.
+        what: The file that is being written, for the message.
+
+    Raises:
+        OutputError: They are shower-level.
+    """
+    if batch.has_graph:
+        raise OutputError(
+            f"shower-level events do not fit into {what}, which holds hard events only; "
+            "write HepMC (.hepmc3) or ROOT (.root)"
+        )
 
 
 def check_variations(batch: EventBatch, declared: Sequence[str]) -> None:

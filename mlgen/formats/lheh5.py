@@ -12,7 +12,8 @@
 
 ``trials`` becomes an attribute of the event's tag when it is read (``<event trials="3.0">``), ``fscale`` and ``rscale``
 become a line ``<scales fscale="..." rscale="..."/>`` after the particles, and both become columns again when they are
-written. Files of version 1 (groups ``event`` and ``particle`` with one dataset a column) are read too.
+written. Files of version 1 (groups ``event`` and ``particle`` with one dataset a column) are read too. Of columns,
+or declared weights, of one name the first is read.
 
 References:
     Hoeche, Prestel, Schulz, arXiv:1905.05120; Bothmann et al., arXiv:2309.13154.

@@ -13,7 +13,7 @@ from typing import BinaryIO, Self, cast
 from mlgen.errors import InputError
 from mlgen.event_format import BATCH_SIZE, EventFormat, EventReader, OnError, ReadOptions, Skipped
 from mlgen.events import EventBatch
-from mlgen.formats.catalogue import format_by_name, known_formats, recognise
+from mlgen.formats.catalogue import format_by_name, no_format_advice, recognise
 from mlgen.formats.compression import DecompressedStream, compression_of
 from mlgen.run_info import Process, RunInfo
 
@@ -138,12 +138,8 @@ def _opened(path: Path, source: str, name: str | None) -> tuple[EventFormat, Bin
         raise
     if event_format is None:
         stream.close()
-        known = "; ".join(f"{f.name}: {f.summary}" for f in known_formats())
-        raise InputError(
-            source,
-            f"is in none of the known formats (it begins with {head[:24]!r})",
-            advice=f"Known formats: {known}",
-        )
+        problem = f"is in none of the known formats (it begins with {head[:24]!r})"
+        raise InputError(source, problem, advice=no_format_advice())
     if event_format.streams:
         return event_format, cast(BinaryIO, stream)
     packed = compression_of(raw_head)

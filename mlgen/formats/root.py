@@ -9,6 +9,7 @@ The object ``events`` has one entry an event:
 ``comments, tag_attributes``                strings, mostly empty
 ``particles``                               pdg_id, status, mother1, ... spin: as in `mlgen.events.EventBatch`
 ``vertices``                                x, y, z, t, status; only for shower-level events
+``attributes``                              strings: a JSON object for each shower-level event that has attributes
 ==========================================  =====================================================================
 
 In a TTree the particles are jagged branches ``particles_px``, ``particles_py``, ... that share the counter

@@ -21,7 +21,7 @@ from mlgen.formats.columnar import (
     variation_columns,
     without_broken_events,
 )
-from mlgen.formats.root_writer import EVENT_COLUMNS, RUN_INFO, TEXTS, TREE, flat
+from mlgen.formats.root_writer import ATTRIBUTES, EVENT_COLUMNS, RUN_INFO, TEXTS, TREE, flat, from_json
 from mlgen.run_info import RunInfo
 
 
@@ -45,7 +45,8 @@ class RootReader(EventReader):
                 self._branches = set(self._events.keys())
                 self._offsets = self._piece_offsets()
             self._has_graph = ("vertices" if self._ntuple else "vertices_x") in self._branches
-            self._names = tuple(dict.fromkeys(self.run_info.variation_names))
+            self._names = self.run_info.variation_names
+            self._has_attributes = self._has_graph and ATTRIBUTES in self._branches
             self._wanted = self._checked_branches()
         except BaseException:
             self._file.close()
@@ -80,7 +81,9 @@ class RootReader(EventReader):
             needed = wanted + [f"{group}.{name}" for group, names in groups.items() for name in names]
         else:
             wanted += [f"{group}_{name}" for group, names in groups.items() for name in names]
-            needed = wanted
+            needed = list(wanted)
+        if self._has_attributes:
+            wanted.append(ATTRIBUTES)
         missing = [name for name in needed if name not in self._branches]
         if missing:
             raise InputError(
@@ -124,6 +127,9 @@ class RootReader(EventReader):
             counts, columns = self._group(data, "particles", PARTICLE_COLUMNS)
             if self._has_graph:
                 columns |= self._group(data, "particles", GRAPH_COLUMNS)[1]
+                if self._has_attributes:
+                    lengths, raw = flat(data[ATTRIBUTES])
+                    others[ATTRIBUTES] = from_json(from_bytes(raw, lengths))
                 others["vertex_counts"], others["vertex_columns"] = self._group(data, "vertices", VERTEX_COLUMNS)
             return EventBatch.from_columns(
                 counts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlgen.events import GRAPH_COLUMNS, INTEGER_COLUMNS, PARTICLE_COLUMNS, VERTE
 from mlgen.formats.columnar import (
     PIECE_EVENTS,
     PIECE_PARTICLES,
+    check_finite,
     check_variations,
     pieces,
     to_bytes,
@@ -30,6 +32,8 @@ ABOUT = "mlgen_about"
 FLOATS = ("weight", "scale", "alpha_qed", "alpha_qcd")
 EVENT_COLUMNS = ("process_id", *FLOATS)
 TEXTS = ("comments", "tag_attributes")
+#: Only shower-level events have it: one JSON object an event, empty where there is nothing to say.
+ATTRIBUTES = "attributes"
 WHOLE = frozenset((*INTEGER_COLUMNS, *GRAPH_COLUMNS))
 #: Level 1 is within some percent of level 5 on momenta, which hardly compress, and twice as fast.
 ZSTD_LEVEL = 1
@@ -48,6 +52,21 @@ def _strings(texts: npt.NDArray[np.object_] | None, n: int) -> ak.Array:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     content = ak.contents.NumpyArray(raw, parameters={"__array__": "char"})
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content, parameters={"__array__": "string"}))
+
+
+def _as_json(attributes: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_] | None:
+    if attributes is None:
+        return None
+    return np.array([json.dumps(known) if known else "" for known in attributes], object)
+
+
+def from_json(texts: npt.NDArray[np.object_] | None) -> npt.NDArray[np.object_] | None:
+    """Attributes of events, from texts as they are written."""
+    if texts is None:
+        return None
+    attributes = np.empty(len(texts), object)
+    attributes[:] = [json.loads(text) if text else {} for text in texts]
+    return attributes
 
 
 def _canonical(name: str, column: npt.NDArray[Any], *, whole: bool) -> npt.NDArray[Any]:
@@ -86,28 +105,36 @@ class RootWriter(EventWriter):
         import uproot
 
         self._ntuple = ntuple
-        self._names = tuple(dict.fromkeys(run_info.variation_names))
+        self._names = run_info.variation_names
         self._has_graph: bool | None = None
         self._events: Any = None
         self._waiting: list[EventBatch] = []
         self._held = self._held_particles = 0
+        self._written = 0
         self._file = uproot.recreate(path, compression=uproot.ZSTD(ZSTD_LEVEL))
-        self._file[RUN_INFO] = run_info.to_json()
-        self._file[VARIATION_NAMES] = "\n".join(self._names)
-        self._file[ABOUT] = _about(run_info, "RNTuple" if ntuple else "TTree")
+        try:
+            self._file[RUN_INFO] = run_info.to_json()
+            self._file[VARIATION_NAMES] = "\n".join(self._names)
+            self._file[ABOUT] = _about(run_info, "RNTuple" if ntuple else "TTree")
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, batch: EventBatch) -> None:
         """Append a batch.
 
         Raises:
-            OutputError: It has a variation that the file does not declare, or hard events follow shower-level ones.
+            OutputError: It has a variation that the file does not declare or a weight or momentum that is not finite,
+                or hard events follow shower-level ones.
         """
         check_variations(batch, self._names)
+        check_finite(batch, self._written)
         if not len(batch):
             return
         if self._has_graph not in (None, batch.has_graph):
             raise OutputError("hard events and shower-level events cannot stand in one ROOT file; write two")
         self._has_graph = batch.has_graph
+        self._written += len(batch)
         for piece in pieces(batch):
             particles = int(piece.counts.sum())
             if self._held + len(piece) > PIECE_EVENTS or self._held_particles + particles > PIECE_PARTICLES:
@@ -157,6 +184,7 @@ class RootWriter(EventWriter):
             {name: _canonical(name, column, whole=name in WHOLE) for name, column in columns.items()},
         )
         if batch.vertices is not None:
+            data[ATTRIBUTES] = _strings(_as_json(batch.attributes), len(batch))
             vertices: dict[str, npt.NDArray[Any]] = {}
             for name in VERTEX_COLUMNS:
                 counts, column = flat(batch.vertices[name])

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Literal, Self
 
 from mlgen.errors import OutputError, WriteFailure
 from mlgen.event_format import EventFormat, EventWriter
@@ -18,45 +18,52 @@ from mlgen.formats.catalogue import format_for_output
 from mlgen.formats.compression import compressed, compression_for
 from mlgen.run_info import RunInfo
 
+_APPEARED = "exists now, but did not when the run began; choose another name, or overwrite it with --force"
+
 
 class Output:
-    """An event file that is being written under a temporary name and moved into place by `close`.
+    """An event file that is being written under a temporary name and moved into place when it is whole.
 
-    As a context manager: leaving it without an exception closes it, with one throws it away.
+    `close` does so. Where several files belong together, `finish` them all, then `publish` them all: `finish` is what
+    fails on a full disk. As a context manager: leaving it without an exception closes it, with one throws it away.
     """
 
-    def __init__(self, path: Path, event_format: EventFormat, run_info: RunInfo) -> None:
+    def __init__(self, path: Path, event_format: EventFormat, run_info: RunInfo, *, force: bool = False) -> None:
         self.path, self.format = path, event_format
         self.events = 0
+        self._force = force
+        # A link stays a link; what it leads to is written.
+        self._target = _target(path)
+        self._state: Literal["open", "finished", "done"] = "open"
         self._temporary: Path | None = None
         self._raw: BinaryIO | None = None
         self._stream: BinaryIO | None = None
         self._writer: EventWriter | None = None
-        with self._disk_errors():
-            self._open(run_info)
+        with self._explained():
+            try:
+                self._open(run_info)
+            except BaseException:
+                self.discard()
+                raise
 
     def _open(self, run_info: RunInfo) -> None:
-        try:
-            if str(self.path) == "-":
-                self._raw = sys.stdout.buffer
-                self._stream = self._raw
-            elif _is_special(self.path):
-                # A device, a named pipe, bash's >(...): nothing to move into place.
-                self._raw = self.path.open("wb", buffering=1 << 20)
-                self._stream = compressed(self._raw, compression_for(self.path))
-            else:
-                handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
-                self._temporary = Path(name)
-                if not self.format.streams:
-                    os.close(handle)
-                    self._writer = self.format.writer(self._temporary, run_info)
-                    return
-                self._raw = os.fdopen(handle, "wb", buffering=1 << 20)
-                self._stream = compressed(self._raw, compression_for(self.path))
-            self._writer = self.format.writer(self._stream, run_info)
-        except BaseException:
-            self.discard()
-            raise
+        if str(self.path) == "-":
+            self._raw = sys.stdout.buffer
+            self._stream = self._raw
+        elif _is_special(self.path):
+            # A device, a named pipe, bash's >(...): nothing to move into place.
+            self._raw = self.path.open("wb", buffering=1 << 20)
+            self._stream = compressed(self._raw, compression_for(self.path))
+        else:
+            handle, name = tempfile.mkstemp(prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent)
+            self._temporary = Path(name)
+            if not self.format.streams:
+                os.close(handle)
+                self._writer = self.format.writer(self._temporary, run_info)
+                return
+            self._raw = os.fdopen(handle, "wb", buffering=1 << 20)
+            self._stream = compressed(self._raw, compression_for(self.path))
+        self._writer = self.format.writer(self._stream, run_info)
 
     def write(self, batch: EventBatch) -> None:
         """Append a batch.
@@ -67,15 +74,20 @@ class Output:
         """
         if self._writer is None:
             raise OutputError(f"{self.path}: already closed")
-        with self._disk_errors():
+        with self._explained():
             self._writer.write(batch)
         self.events += len(batch)
 
-    def close(self) -> None:
-        """Finish the file and move it into place."""
+    def finish(self) -> None:
+        """Write everything to the disk, still under the temporary name.
+
+        Raises:
+            OutputError: The format cannot hold the events.
+            WriteFailure: The disk is full, or the like.
+        """
         if self._writer is None:
             return
-        with self._disk_errors():
+        with self._explained():
             self._writer.close()
             self._writer = None
             if self._stream is not None and self._stream is not self._raw:
@@ -84,40 +96,73 @@ class Output:
                 self._raw.flush()
                 if str(self.path) != "-":
                     self._raw.close()
-            if self._temporary is None:
-                return
-            # mkstemp makes files that only the user may read; an output follows the umask like any other file.
-            umask = os.umask(0)
-            os.umask(umask)
-            self._temporary.chmod(0o666 & ~umask)
-            self._temporary.replace(self.path)
+            if self._temporary is not None:
+                # Otherwise a power cut could leave the final name on a file whose bytes never reached the disk.
+                _to_disk(self._temporary)
+                # mkstemp makes files that only the user may read; an output follows the umask like any other file.
+                umask = os.umask(0)
+                os.umask(umask)
+                self._temporary.chmod(0o666 & ~umask)
+        self._state = "finished"
+
+    def publish(self) -> None:
+        """Move the finished file into place; nothing to do for standard output, pipes, and what was thrown away.
+
+        Raises:
+            OutputError: It is not finished, or a file of that name appeared meanwhile (and not `force`).
+            WriteFailure: The disk refuses it.
+        """
+        if self._state == "open":
+            raise OutputError(f"{self.path}: not finished; nothing can be put under that name")
+        if self._state == "finished" and self._temporary is not None:
+            with self._explained():
+                _move(self._temporary, self._target, force=self._force)
+        self._state = "done"
+
+    def close(self) -> None:
+        """Finish the file and move it into place, unless that was done or it was thrown away."""
+        if self._state != "done":
+            self.finish()
+            self.publish()
 
     def discard(self) -> None:
-        """Throw away what was written."""
-        if self._writer is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._writer.discard()
-        self._writer = None
-        if str(self.path) == "-":
+        """Throw away what was written, unless it is in place already."""
+        if self._state == "done":
             return
-        for stream in (self._stream, self._raw):
-            if stream is not None:
+        self._state = "done"
+        writer, self._writer = self._writer, None
+        # Whatever fails below, the rest is done too, the temporary file last.
+        with contextlib.ExitStack() as stack:
+            if self._temporary is not None:
+                stack.callback(self._temporary.unlink, missing_ok=True)
+            if str(self.path) != "-":
+                for stream in (self._raw, self._stream):
+                    if stream is not None:
+                        # Closing writes what waits, which may be what failed before.
+                        stack.enter_context(contextlib.suppress(OSError, ValueError))
+                        stack.callback(stream.close)
+            if writer is not None:
                 with contextlib.suppress(OSError, ValueError):
-                    stream.close()
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+                    writer.discard()
 
     @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def _explained(self) -> Iterator[None]:
+        """Put the path before what a format refuses, and say what an error of the operating system means."""
         try:
             yield
+        except OutputError as error:
+            if not str(error).startswith(f"{self.path}: "):
+                error.args = (f"{self.path}: {error}",)
+            raise
         except BrokenPipeError as error:
             raise WriteFailure(f"{self.path}: the program that reads the output went away") from error
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise OutputError(f"{self.path}: may not be written ({error.strerror})") from error
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                raise OutputError(f"{self.path}: there is no directory '{self.path.parent}'; make it first") from error
+                raise OutputError(
+                    f"{self.path}: there is no directory '{self._target.parent}'; make it first"
+                ) from error
             raise WriteFailure(
                 f"{self.path}: writing failed after {self.events:,} events: {error.strerror or error}; "
                 "nothing was left under that name"
@@ -137,6 +182,40 @@ class Output:
             self.discard()
 
 
+def _target(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _move(temporary: Path, target: Path, *, force: bool) -> None:
+    """Give a file its name.
+
+    Raises:
+        OutputError: There is a file of that name, and not `force`.
+    """
+    if not force:
+        try:
+            # Unlike a check and a renaming, this cannot overwrite a file that appears in between.
+            os.link(temporary, target)
+        except FileExistsError as error:
+            raise OutputError(_APPEARED) from error
+        except OSError as error:
+            # Not every file system has links (FAT, some network ones).
+            if target.exists():
+                raise OutputError(_APPEARED) from error
+        else:
+            temporary.unlink()
+            return
+    temporary.replace(target)
+
+
 def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
@@ -145,15 +224,17 @@ def check_output(path: str | Path, *, force: bool = False, format_name: str | No
     """Check, before any work, that an output can be written; return its format.
 
     Raises:
-        OutputError: It exists already (and not `force`), is a directory, or its format is not known.
+        OutputError: It exists already (and not `force`), is a directory or in one that may not be written, or its
+            format is not known.
     """
     path = Path(path)
     event_format = format_for_output(path, format_name)
     if str(path) != "-":
         if path.is_dir():
             raise OutputError(f"{path}: is a directory; name a file")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: there is no directory '{path.parent}'; make it first")
+        parent = _target(path).parent
+        if not parent.is_dir():
+            raise OutputError(f"{path}: there is no directory '{parent}'; make it first")
         if _is_special(path):
             if not event_format.streams:
                 raise OutputError(
@@ -161,6 +242,8 @@ def check_output(path: str | Path, *, force: bool = False, format_name: str | No
                 )
         elif path.exists() and not force:
             raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --force")
+        elif not os.access(parent, os.W_OK | os.X_OK):
+            raise OutputError(f"{path}: may not be written (no permission to write into '{parent}')")
     return event_format
 
 
@@ -172,10 +255,10 @@ def create_events(
     Args:
         path: The file; its suffix chooses format and compression.
         run_info: What is true of all events.
-        force: Whether an existing file is replaced.
+        force: Whether an existing file is replaced; of a link, what it leads to.
         format_name: The format, where the suffix does not say.
 
     Raises:
-        OutputError: As `check_output`, or the directory may not be written.
+        OutputError: As `check_output`.
     """
-    return Output(Path(path), check_output(path, force=force, format_name=format_name), run_info)
+    return Output(Path(path), check_output(path, force=force, format_name=format_name), run_info, force=force)

@@ -207,10 +207,10 @@ def _usable_events(
     off_shell = np.abs(squared - np.sign(sample.masses) * np.square(sample.masses))
     reject(
         everything,
-        (off_shell > MOMENTUM_TOLERANCE * np.square(sample.momenta[:, :, 3])).any(axis=1),
+        np.asarray((off_shell > MOMENTUM_TOLERANCE * np.square(sample.momenta[:, :, 3])).any(axis=1)),
         "the momentum of a particle does not have the particle's mass",
     )
-    reject(everything, (sample.masses < 0).any(axis=1), "a particle has a negative (spacelike) mass")
+    reject(everything, np.asarray((sample.masses < 0).any(axis=1)), "a particle has a negative (spacelike) mass")
     alike: dict[tuple[DecayTree, bool], list[int]] = {}
     for k, tree in trees.items():
         alike.setdefault((tree, sample.classes[k].reversed_beams), []).append(k)

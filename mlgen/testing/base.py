@@ -54,10 +54,10 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         """Use a trained plugin once, and return all that it gives as named arrays."""
 
     def settings(self) -> Settings:
-        """Return the settings of `make`; to be overridden when the plugin has no attribute ``settings``."""
+        """Return the settings of `make`, which a plugin keeps."""
         settings = getattr(self.make(), "settings", None)
         if not isinstance(settings, Settings):
-            raise AssertionError(f"{type(self).__name__} has to override settings(): make() has no such attribute")
+            raise AssertionError("a plugin has to keep the settings that it was made with in its attribute 'settings'")
         return settings
 
     def ready(self) -> ImplementationT:
@@ -124,6 +124,12 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
                 if broken:
                     load = partial(type(ready).from_state, self.settings(), broken)
                     require_refusal(load, what, [ModelError])
+
+    def test_made_with_its_settings(self) -> None:
+        """The class makes the plugin from its settings alone, as a card does, and the plugin keeps them."""
+        settings = self.settings()
+        again = type(self.make())(settings)
+        require(again.settings == settings, f"made with {settings}, the plugin has {again.settings!r}")
 
     def test_settings_refuse_unknown_keys(self) -> None:
         """A key that the settings do not know is an error, so that a slip in a card is found."""

@@ -11,8 +11,10 @@ import pytest
 
 from mlgen.errors import WeightError
 from mlgen.stages import (
+    Candidates,
     Exactness,
     FloatArray,
+    IntArray,
     ProgressCallback,
     Unweighted,
     Unweighter,
@@ -46,7 +48,8 @@ class UnweighterTests(ContractTests[UnweighterT]):
     """Tests for an `mlgen.stages.Unweighter`.
 
     The candidates have a variable x, uniform in 0 to 1, and weights that are spread over two orders of magnitude, grow
-    with x, are negative for a share of the events that depends on x, and are zero for one in ten.
+    with x, are negative for a share of the events that depends on x, and are zero for one in ten. In most tests these
+    are the true weights; in some they come from a surrogate, and the true ones have to be asked for.
 
     Attributes:
         exactness: As registered; only an exact plugin has to be unbiased.
@@ -74,11 +77,11 @@ class UnweighterTests(ContractTests[UnweighterT]):
     ) -> None:
         """Prepare with all candidates, in batches of different sizes."""
         weight = self.sample()[1]
-        implementation.prepare(iter(np.split(weight, [1, 1, len(weight) // 3])))
+        implementation.prepare(Candidates(part) for part in np.split(weight, [1, 1, len(weight) // 3]))
 
     def use(self, implementation: UnweighterT, rng: np.random.Generator) -> Arrays:
         """Unweight all candidates."""
-        kept = implementation.unweight(self.sample()[1], rng)
+        kept = implementation.unweight(Candidates(self.sample()[1]), rng)
         return {"index": kept.index, "weight": kept.weight}
 
     def test_other_seed_gives_another_result(self) -> None:
@@ -91,7 +94,7 @@ class UnweighterTests(ContractTests[UnweighterT]):
     def test_result_has_the_right_shape(self) -> None:
         """Indices ascend and are candidates; weights are finite doubles, one for each."""
         weight = self.sample()[1]
-        kept = self.ready().unweight(weight, self.rng(1))
+        kept = self.ready().unweight(Candidates(weight), self.rng(1))
         _check_shape(kept, len(weight))
         require(len(kept.index) > 0, "none of the candidates was accepted")
 
@@ -99,43 +102,51 @@ class UnweighterTests(ContractTests[UnweighterT]):
         """Batches of no and of one candidate work."""
         ready = self.ready()
         for weights in (np.empty(0), np.array([1.0]), np.array([0.0])):
-            _check_shape(ready.unweight(weights, self.rng(1)), len(weights))
+            _check_shape(ready.unweight(Candidates(weights), self.rng(1)), len(weights))
 
     def test_inputs_are_not_changed(self) -> None:
         """Neither pass writes into the weights."""
         weight = self.sample()[1]
         implementation = self.make()
         with unchanged({"weight": weight}, "the weights that are handed over must not be changed"):
-            implementation.prepare([weight])
-            implementation.unweight(weight, self.rng(1))
+            implementation.prepare([Candidates(weight)])
+            implementation.unweight(Candidates(weight), self.rng(1))
 
     def test_signs_are_kept(self) -> None:
         """An accepted candidate has the sign that it had."""
         weight = self.sample()[1]
-        kept = self.ready().unweight(weight, self.rng(1))
+        kept = self.ready().unweight(Candidates(weight), self.rng(1))
         same = np.sign(kept.weight) == np.sign(weight[kept.index])
         require(np.all(same), "an accepted event must keep the sign of its weight")
 
     def test_weight_zero_is_never_accepted(self) -> None:
         """A candidate of weight zero is no event."""
         weight = self.sample()[1]
-        kept = self.ready().unweight(weight, self.rng(1))
+        kept = self.ready().unweight(Candidates(weight), self.rng(1))
         require(np.all(weight[kept.index] != 0), "a candidate of weight 0 must never be accepted")
 
     def test_cross_section_is_kept(self) -> None:
-        """The average weight of accepted events estimates that of the candidates."""
+        """The average weight of accepted events estimates that of the candidates, also with a surrogate's weights."""
         self._skip_unless_exact()
         weight = self.sample()[1]
-        ready = self.ready()
-        means = [np.mean(ready.unweight(weight, self.rng(100 + i)).weight) for i in range(self.repetitions)]
-        rule = "the mean weight of accepted events has to be that of the candidates, the cross section"
-        require_agreement(np.array(means), float(np.mean(weight)), rule)
+        for candidates, which in (
+            (Candidates(weight), ""),
+            (self._surrogate_candidates(), "; weights of a surrogate"),
+        ):
+            implementation = self.make()
+            implementation.prepare([candidates])
+            means = [
+                np.mean(implementation.unweight(candidates, self.rng(100 + i)).weight) for i in range(self.repetitions)
+            ]
+            rule = "the mean weight of accepted events has to be that of the candidates, the cross section"
+            require_agreement(np.array(means), float(np.mean(weight)), rule + which)
 
     def test_unbiased(self) -> None:
         """Weighted averages over accepted events estimate those over candidates."""
         self._skip_unless_exact()
         _, weight = self.sample()
-        self._check_averages(weight, "weighted averages over accepted events have to be those over candidates")
+        rule = "weighted averages over accepted events have to be those over candidates"
+        self._check_averages(Candidates(weight), Candidates(weight), rule)
 
     def test_unbiased_with_overweights(self) -> None:
         """Also where weights exceed all that were seen in the first pass: their excess must be kept."""
@@ -143,19 +154,39 @@ class UnweighterTests(ContractTests[UnweighterT]):
         _, weight = self.sample()
         seen = weight[np.abs(weight) < np.quantile(np.abs(weight), 0.8)]
         rule = "with weights above those of the first pass, averages must still be right (is the excess kept?)"
-        self._check_averages(seen, rule)
+        self._check_averages(Candidates(seen), Candidates(weight), rule)
+
+    def test_unbiased_with_surrogate_weights(self) -> None:
+        """Also where the weights are a surrogate's: the true ones, of the candidates that need it, must decide."""
+        self._skip_unless_exact()
+        candidates = self._surrogate_candidates()
+        rule = "with a surrogate's weights, averages must be those with the true ones (is exact_weight used?)"
+        self._check_averages(candidates, candidates, rule)
+
+    def _surrogate_candidates(self) -> Candidates:
+        """The sample with a surrogate's weights, and the true ones to be asked for."""
+        x, weight = self.sample()
+        # Off by up to a factor of two, in a way that depends on x, as a network is.
+        surrogate = weight * self.rng(11).uniform(0.5, 1.0, len(weight)) * (1 + x)
+
+        def exact_weight(index: IntArray) -> FloatArray:
+            require_array(index, np.shape(index), "iu", "the index that exact_weight was called with")
+            return weight[index]
+
+        return Candidates(surrogate, exact_weight)
 
     def _skip_unless_exact(self) -> None:
         if self.exactness is not Exactness.EXACT:
             pytest.skip("the plugin does not claim to be exact")
 
-    def _check_averages(self, seen: FloatArray, rule: str) -> None:
+    def _check_averages(self, seen: Candidates, candidates: Candidates, rule: str) -> None:
+        """Prepare with `seen`, unweight the `candidates`, and compare with averages over the sample."""
         x, weight = self.sample()
         implementation = self.make()
         implementation.prepare([seen])
         found: dict[str, list[float]] = {name: [] for name in OBSERVABLES}
         for repetition in range(self.repetitions):
-            kept = implementation.unweight(weight, self.rng(200 + repetition))
+            kept = implementation.unweight(candidates, self.rng(200 + repetition))
             for name, observable in OBSERVABLES.items():
                 values = observable(x[kept.index])
                 found[name].append(float(np.sum(kept.weight * values) / np.sum(kept.weight)))
@@ -168,7 +199,7 @@ class UnweighterTests(ContractTests[UnweighterT]):
         weight = self.sample()[1]
         implementation = self.make()
         self.learn(implementation, self.rng())
-        kept = [implementation.unweight(part, self.rng(1)) for part in np.array_split(weight, 3)]
+        kept = [implementation.unweight(Candidates(part), self.rng(1)) for part in np.array_split(weight, 3)]
         new = np.concatenate([part.weight for part in kept])
         report = implementation.report()
         expected = {
@@ -200,9 +231,10 @@ class UnweighterTests(ContractTests[UnweighterT]):
             ([np.array([1.0, np.nan])], "prepare() with NaN"),
             ([np.array([1.0]), np.array([np.inf])], "prepare() with infinity"),
         ):
-            require_refusal(partial(self.make().prepare, weights), what, [WeightError])
+            candidates = [Candidates(batch) for batch in weights]
+            require_refusal(partial(self.make().prepare, candidates), what, [WeightError])
         for bad in (np.nan, np.inf, -np.inf):
-            weights_with_bad = np.array([1.0, bad])
+            weights_with_bad = Candidates(np.array([1.0, bad]))
             require_refusal(
                 partial(self.ready().unweight, weights_with_bad, self.rng()),
                 f"unweight() with a weight {bad}",
@@ -211,14 +243,13 @@ class UnweighterTests(ContractTests[UnweighterT]):
 
     def test_wrong_shape_is_refused(self) -> None:
         """Weights of shape (n, 2) are an error."""
-        require_refusal(lambda: self.make().prepare([np.ones((4, 2))]), "prepare() with weights of shape (4, 2)")
-        require_refusal(
-            lambda: self.ready().unweight(np.ones((4, 2)), self.rng()), "unweight() with weights of shape (4, 2)"
-        )
+        wrong = Candidates(np.ones((4, 2)))
+        require_refusal(lambda: self.make().prepare([wrong]), "prepare() with weights of shape (4, 2)")
+        require_refusal(lambda: self.ready().unweight(wrong, self.rng()), "unweight() with weights of shape (4, 2)")
 
     def test_unweighting_before_prepare_is_refused(self) -> None:
         """Without a first pass there is no maximum."""
-        require_refusal(lambda: self.make().unweight(np.ones(3), self.rng()), "unweight() before prepare()")
+        require_refusal(lambda: self.make().unweight(Candidates(np.ones(3)), self.rng()), "unweight() before prepare()")
 
 
 def _check_shape(kept: Unweighted, n: int) -> None:

@@ -27,4 +27,5 @@ def mlgen_generator() -> Iterable[Plugin]:
         Exactness.APPROXIMATE,
         "conditional flow matching: learns hard events of any multiplicity, flavour and colour flow from a file",
         references=("arXiv:2210.02747", "arXiv:2305.10475", "arXiv:2211.01421"),
+        contract_version=1,
     )

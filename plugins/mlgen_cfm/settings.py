@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mlgen.stages import Settings
-from mlgen.store import USE_TIME
+from mlgen.stages import USE_TIME, Settings
 
 
 class CfmSettings(Settings):

@@ -29,4 +29,5 @@ def mlgen_unweighting() -> Iterator[Plugin]:
         exactness=Exactness.EXACT,
         summary="accepts with probability |w| / w_max; overweights keep their excess, signs are kept",
         references=("arXiv:2001.10028", "arXiv:2109.11964"),
+        contract_version=1,
     )

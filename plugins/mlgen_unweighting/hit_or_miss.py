@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import ModelError, WeightError
-from mlgen.stages import Settings, State, Unweighted, Unweighter, UnweightingReport
+from mlgen.stages import Candidates, Settings, State, Unweighted, Unweighter, UnweightingReport
 from mlgen_unweighting.settings import HitOrMissSettings
 from mlgen_unweighting.weight_histogram import WeightHistogram
 
@@ -37,6 +37,9 @@ class HitOrMiss(Unweighter):
     :math:`\sum_i \min(1, |w_i| / w_\mathrm{max}) = N u / w_\mathrm{max}`, and their ratio is
     :math:`\frac{1}{N} \sum_i w_i`. Without overweights and negative weights, :math:`u` is that mean weight itself.
 
+    All this takes the true weight of every candidate: where `Candidates.exact_weight` is there, it is asked for all
+    of them, and the surrogate's weights are not looked at.
+
     The choice of :math:`w_\mathrm{max}` (`HitOrMissSettings`) needs one pass, in memory that does not grow with it;
     ``quantile`` and ``overweight-share`` are resolved to 1e-3 of :math:`w_\mathrm{max}`, never below what was asked
     for, and :math:`u` is exact for the :math:`w_\mathrm{max}` that is used (`WeightHistogram`).
@@ -49,8 +52,10 @@ class HitOrMiss(Unweighter):
         Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964, sec. 2.
     """
 
+    settings: HitOrMissSettings
+
     def __init__(self, settings: HitOrMissSettings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self._maximum = math.nan
         self._unit = math.nan
         self._largest_share = 0.0
@@ -71,17 +76,17 @@ class HitOrMiss(Unweighter):
         """Whether the maximum is known."""
         return math.isfinite(self._maximum)
 
-    def prepare(self, weights: Iterable[FloatArray]) -> None:
-        """Choose the maximum from all candidates' weights, and start counting anew.
+    def prepare(self, candidates: Iterable[Candidates]) -> None:
+        """Choose the maximum from all candidates' true weights, and start counting anew.
 
         Args:
-            weights: Batches of weights, each ``(n,)``; gone through once.
+            candidates: Batches of candidates; gone through once.
 
         Raises:
             WeightError: There are none, all are zero, or one is not finite (the first is named, counted from 1).
         """
         histogram = WeightHistogram()
-        for batch in weights:
+        for batch in candidates:
             histogram.add(np.abs(_checked(batch, histogram.count)))
         if histogram.count == 0:
             raise WeightError("there are no candidates to unweight; one or more weighted events are expected")
@@ -103,13 +108,13 @@ class HitOrMiss(Unweighter):
             return _maximum_at_share(histogram, self.settings.overweight_share)
         return histogram.largest
 
-    def unweight(self, weights: FloatArray, rng: np.random.Generator) -> Unweighted:
+    def unweight(self, candidates: Candidates, rng: np.random.Generator) -> Unweighted:
         r"""Accept each candidate with probability :math:`\min(1, |w| / w_\mathrm{max})`.
 
         A candidate of weight 0 is never accepted. A weight may exceed those that `prepare` saw.
 
         Args:
-            weights: One batch of candidates, ``(n,)``.
+            candidates: One batch of ``n`` candidates.
             rng: Source of exactly ``n`` uniform numbers, one for each candidate.
 
         Raises:
@@ -118,7 +123,7 @@ class HitOrMiss(Unweighter):
         """
         if not self.prepared:
             raise WeightError("hit-or-miss has no maximum weight yet: prepare() has to see the candidates first")
-        weights = _checked(weights, self._candidates)
+        weights = _checked(candidates, self._candidates)
         ratio = np.abs(weights) / self._maximum
         index = np.flatnonzero(rng.random(len(weights)) < ratio)
         factor = np.copysign(np.maximum(ratio[index], 1.0), weights[index])
@@ -190,11 +195,13 @@ class HitOrMiss(Unweighter):
         return made
 
 
-def _checked(weights: npt.ArrayLike, before: int) -> FloatArray:
-    """Return one batch as ``(n,)`` doubles; `before` candidates came ahead of it."""
-    array: npt.NDArray[Any] = np.asarray(weights)
+def _checked(candidates: Candidates, before: int) -> FloatArray:
+    """Return the true weights of one batch as ``(n,)`` doubles; `before` candidates came ahead of it."""
+    array: npt.NDArray[Any] = np.asarray(candidates.all_exact())
     if array.ndim != 1 or array.dtype.kind not in "fiu":
         raise WeightError(f"weights have shape {array.shape} and type {array.dtype}; real numbers (n,) are expected")
+    if array.shape != np.shape(candidates.weight):
+        raise WeightError(f"there are {len(array)} true weights for {len(candidates.weight)} candidates")
     array = array.astype(np.float64, copy=False)
     wrong = np.flatnonzero(~np.isfinite(array))
     if len(wrong):

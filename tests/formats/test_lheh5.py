@@ -12,7 +12,7 @@ from mlgen.errors import InputError, OutputError
 from mlgen.event_format import ReadOptions
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
 from mlgen.formats.lheh5 import LesHouchesHDF5
-from mlgen.formats.lheh5_tables import EVENTS, INIT, PARTICLES, PROCESSES
+from mlgen.formats.lheh5_tables import EVENTS, INIT, PARTICLES, PROCESSES, DatasetTable
 from mlgen.run_info import Beam, Process, RunInfo, Variation
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "lhe"
@@ -400,6 +400,53 @@ def test_events_whose_particles_are_not_in_order(tmp_path: Path) -> None:
         file["events"][...] = rows
     (back,) = read(path)
     assert_same(back, batch[np.array(order)])
+
+
+def test_a_shuffled_file_is_read_in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = made(400, 12)
+    path = write(tmp_path / "a.h5", RUN_INFO, batch)
+    order = np.random.default_rng(1).permutation(400)
+    with h5py.File(path, "r+") as file:
+        file["events"][...] = file["events"][()][order]
+    for name, value in (("PIECE_EVENTS", 40), ("ROWS_AT_ONCE", 100), ("ROWS_OF_A_GAP", 5)):
+        monkeypatch.setattr(f"mlgen.formats.lheh5_reader.{name}", value)
+    sizes = []
+    plain = DatasetTable.read
+
+    def counted(table: DatasetTable, start: int, stop: int) -> np.ndarray:
+        sizes.append(stop - start)
+        return plain(table, start, stop)
+
+    monkeypatch.setattr(DatasetTable, "read", counted)
+    back = EventBatch.concatenate(read(path))
+    assert_same(back, batch[order])
+    assert max(sizes) <= 100 + 6
+
+
+def test_a_file_with_gaps_between_its_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = made(300, 13)
+    path = write(tmp_path / "a.h5", RUN_INFO, batch)
+    kept = np.flatnonzero(np.random.default_rng(2).random(300) < 0.1)
+    with h5py.File(path, "r+") as file:
+        rows = file["events"][()][kept]
+        file["events"].resize(rows.shape)
+        file["events"][...] = rows
+    monkeypatch.setattr("mlgen.formats.lheh5_reader.ROWS_OF_A_GAP", 10)
+    (back,) = read(path)
+    assert_same(back, batch[kept])
+
+
+def test_a_weight_that_is_declared_twice_counts_once(tmp_path: Path) -> None:
+    batch = made(5, 14, names=("up", "down", "twin"))
+    path = write(tmp_path / "a.h5", RunInfo().with_variations(("up", "down", "twin")), batch)
+    with h5py.File(path, "r+") as file:
+        del file["mlgen"]
+        for key in ("properties", "events"):
+            names = file["events"].attrs[key].tolist()
+            file["events"].attrs[key] = [*names[:-1], "up"]
+    assert run_info_of(path).variation_names == ("up", "down")
+    (back,) = read(path)
+    assert same_bits(back.variations["up"], batch.variations["up"])
 
 
 def test_files_that_are_no_lheh5(tmp_path: Path) -> None:

@@ -100,6 +100,9 @@ def assert_same(first: EventBatch, second: EventBatch) -> None:
         assert (mine is None) == (theirs is None), name
         assert mine is None or mine.tolist() == theirs.tolist()
     assert first.has_graph == second.has_graph
+    assert (first.attributes is None) == (second.attributes is None)
+    if first.attributes is not None:
+        assert first.attributes.tolist() == second.attributes.tolist()
     if first.has_graph:
         for name in VERTEX_COLUMNS:
             mine, theirs = first.vertices[name], second.vertices[name]
@@ -119,6 +122,18 @@ def test_everything_comes_back_bit_for_bit(tmp_path: Path, event_format: EventFo
         assert reader.run_info == RUN_INFO
         (batch,) = reader
     assert_same(batch, EventBatch.concatenate([first, second]))
+
+
+def test_attributes_of_shower_level_events(tmp_path: Path, event_format: EventFormat) -> None:
+    known = [{}, {"GenHeavyIon": '5 "x"', "é\n": ""}, {"signal_process_id": "221"}]
+    attributes = np.array([known[i % 3] for i in range(30)], object)
+    batch = made(30, 1, graph=True, attributes=attributes)
+    path = write(tmp_path / "a", event_format, RUN_INFO, batch, made(5, 2, graph=True))
+    (back,) = read(path)
+    assert back.attributes.tolist() == [*attributes.tolist(), *[{}] * 5]
+    assert_same(back[:30], batch)
+    with uproot.open(path) as file:
+        assert file["events"].arrays()["attributes"][2] == '{"signal_process_id": "221"}'
 
 
 def test_texts_that_are_nowhere_are_none(tmp_path: Path, event_format: EventFormat) -> None:
@@ -249,8 +264,12 @@ def broken_batch(field: str) -> EventBatch:
 @pytest.mark.parametrize(
     ("field", "message"), [("weight", "its weight is inf"), ("energy", "energy of particle 2 is nan")]
 )
-def test_numbers_that_are_not_finite(tmp_path: Path, event_format: EventFormat, field: str, message: str) -> None:
+def test_numbers_that_are_not_finite(
+    tmp_path: Path, event_format: EventFormat, field: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batch, event = broken_batch(field)
+    # The writer would refuse them; other programs may not.
+    monkeypatch.setattr("mlgen.formats.root_writer.check_finite", lambda *_: None)
     path = write(tmp_path / "a.root", event_format, RunInfo(), batch)
     with pytest.raises(InputError, match=rf"a\.root: event {event}: {message}") as caught:
         read(path)

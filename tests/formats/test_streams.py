@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from mlgen.errors import InputError, OutputError, UserError, WriteFailure
 from mlgen.events import EventBatch
 from mlgen.formats import create_events, open_events
-from mlgen.run_info import Beam, Process, RunInfo
+from mlgen.formats.writing import check_output
+from mlgen.run_info import Beam, Process, RunInfo, RunInfoError
 
 INFO = RunInfo(
     beams=(Beam(2212, 6500.0), Beam(2212, 6500.0)), weight_strategy=4, processes=(Process(1, 12.5, 0.5, 1.0),)
@@ -194,6 +196,206 @@ def test_disk_full():
         with pytest.raises(WriteFailure, match="No space left on device"):
             output.write(batch)
         output.discard()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("many") / "many.lhe", batch_of(5000))
+
+
+@pytest.mark.parametrize("suffix", [*STREAMS, "hepmc2", *FILES])
+def test_a_disk_that_is_full_in_the_middle(suffix, many, tmp_path):
+    path = tmp_path / f"out.{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-m", "mlgen", "convert", str(many), str(path)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+        # Beyond it, writing fails (EFBIG) instead of killing, as Python ignores SIGXFSZ.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert f"{path}: writing failed after" in done.stderr
+    assert "File too large; nothing was left under that name" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hdf5_survives_a_full_disk_at_any_point(tmp_path):
+    """HDF5 itself crashes when objects of a file are freed after a failed write."""
+    script = f"""
+import gc, pathlib, resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_streams import INFO, batch_of
+from mlgen.errors import WriteFailure
+from mlgen.formats import create_events
+batches = [batch_of(20_000, seed) for seed in range(3)]
+folder = pathlib.Path({str(tmp_path)!r})
+for limit in (0, 1000, 5000, 100_000, 1_000_000, 2_000_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with create_events(folder / "events.h5", INFO) as output:
+            for batch in batches:
+                output.write(batch)
+    except WriteFailure as error:
+        reason = str(error)
+    output = None
+    gc.collect()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(limit, reason, list(folder.iterdir()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all("File too large" in line and line.endswith(" []") for line in lines), lines
+
+
+class TestPlaces:
+    """Which file is there after writing, and which is not."""
+
+    def test_a_link_stays_a_link(self, tmp_path):
+        (tmp_path / "disk").mkdir()
+        target = write(tmp_path / "disk" / "real.lhe", batch_of(1))
+        link = tmp_path / "link.lhe"
+        link.symlink_to(target)
+        with pytest.raises(OutputError, match="exists already"):
+            create_events(link, INFO)
+        with create_events(link, INFO, force=True) as output:
+            output.write(batch_of(3))
+        assert link.is_symlink()
+        assert len(energies(target)) == 12
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["disk", "link.lhe", "real.lhe"]
+
+    def test_a_link_to_nothing_is_filled(self, tmp_path):
+        (tmp_path / "link.lhe").symlink_to("new.lhe")
+        write(tmp_path / "link.lhe", batch_of(1))
+        assert (tmp_path / "link.lhe").is_symlink()
+        assert len(energies(tmp_path / "new.lhe")) == 4
+
+    @pytest.mark.parametrize("links", [True, False])
+    def test_a_file_that_appears_during_the_run_stays(self, links, tmp_path, monkeypatch):
+        def refused(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        if not links:
+            # As on a file system without hard links.
+            monkeypatch.setattr(os, "link", refused)
+        path = tmp_path / "events.lhe"
+        write(path, batch_of(1))
+        path.unlink()
+        output = create_events(path, INFO)
+        output.write(batch_of(1))
+        path.write_text("of another program")
+        with pytest.raises(OutputError, match=r"events.lhe: exists now, but did not when the run began.*--force"):
+            output.__exit__(None, None, None)
+        assert path.read_text() == "of another program"
+        assert list(tmp_path.iterdir()) == [path]
+        with create_events(path, INFO, force=True) as output:
+            output.write(batch_of(2))
+        assert len(energies(path)) == 8
+
+    @pytest.mark.parametrize("suffix", ["lhe.gz", "root", "h5"])
+    def test_several_outputs_appear_together(self, suffix, tmp_path):
+        outputs = [create_events(tmp_path / f"{name}.{suffix}", INFO) for name in "ab"]
+        for output in outputs:
+            output.write(batch_of(5))
+            output.finish()
+            with pytest.raises(OutputError, match="already closed"):
+                output.write(batch_of(5))
+        assert {path.suffix for path in tmp_path.iterdir()} == {".part"}
+        outputs[0].publish()
+        outputs[1].discard()
+        for output in outputs:
+            output.publish()
+            output.close()
+            output.discard()
+        assert [path.name for path in tmp_path.iterdir()] == [f"a.{suffix}"]
+        assert len(energies(tmp_path / f"a.{suffix}")) == 20
+
+    def test_what_is_not_finished_is_not_published(self, tmp_path):
+        output = create_events(tmp_path / "a.lhe", INFO)
+        with pytest.raises(OutputError, match="not finished"):
+            output.publish()
+        output.discard()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_directory_that_may_not_be_written_is_found_before_any_work(self, tmp_path, monkeypatch):
+        # The tests may run as root, who may write anywhere.
+        monkeypatch.setattr(os, "access", lambda path, mode: not (path == tmp_path and mode & os.W_OK))
+        with pytest.raises(OutputError, match=r"events.lhe: may not be written \(no permission to write into"):
+            check_output(tmp_path / "events.lhe")
+
+    @pytest.mark.parametrize("suffix", ["lhe", "root", "h5"])
+    def test_nothing_is_left_when_a_library_fails_while_it_gives_up(self, suffix, tmp_path, monkeypatch):
+        output = create_events(tmp_path / f"events.{suffix}", INFO)
+        discard = output._writer.discard
+
+        def failing():
+            discard()
+            raise RuntimeError("on purpose")
+
+        monkeypatch.setattr(output._writer, "discard", failing)
+        with pytest.raises(RuntimeError, match="on purpose"):
+            output.discard()
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["lhe", *FILES])
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("energy", np.nan, "energy of particle 2 is nan; a finite number is expected"),
+        ("weight", -np.inf, "its weight is -inf; a finite number is expected"),
+        ("variation", np.inf, "its weight 'up' is inf"),
+    ],
+)
+def test_numbers_that_no_reader_takes_are_not_written(field, value, problem, suffix, tmp_path):
+    batch = batch_of(5)
+    columns, weight, variation = batch.columns(), batch.weight.copy(), np.full(5, np.nan)
+    if field == "energy":
+        columns["energy"] = columns["energy"].copy()
+        columns["energy"][batch.offsets[3] + 1] = value
+    else:
+        (weight if field == "weight" else variation)[3] = value
+    broken = EventBatch.from_columns(batch.counts, columns, weight=weight, variations={"up": variation})
+    path = tmp_path / f"events.{suffix}"
+    output = create_events(path, INFO.with_variations(("up",)))
+    output.write(batch)
+    with pytest.raises(OutputError) as caught:
+        output.write(broken)
+    assert str(caught.value) == f"{path}: event 9: {problem}"
+    # What was written before is still whole.
+    output.close()
+    assert len(energies(path)) == 20
+
+
+@pytest.mark.parametrize("suffix", ["lhe", "h5"])
+def test_shower_level_events_do_not_fit_everywhere(suffix, tmp_path):
+    event = EventBatch.from_columns(
+        np.ones(1, int),
+        {name: np.zeros(1) for name in ("px", "py", "pz", "energy")},
+        weight=1.0,
+        vertex_counts=np.ones(1, int),
+        vertex_columns={name: np.zeros(1) for name in ("x", "y", "z", "t", "status")},
+    )
+    path = tmp_path / f"events.{suffix}"
+    with pytest.raises(OutputError) as caught, create_events(path, INFO) as output:
+        output.write(event)
+    assert str(caught.value).startswith(f"{path}: shower-level events do not fit into")
+    assert "write HepMC (.hepmc3) or ROOT" in str(caught.value)
+
+
+def test_a_weight_that_is_declared_twice_counts_once(tmp_path):
+    """Headers that were put together from two have an id twice; an event still has one value of it."""
+    path = write(tmp_path / "once.lhe", batch_of(1), INFO.with_variations(("up", "down")))
+    text = path.read_text().replace("</initrwgt>", "<weight id='up'> again </weight>\n</initrwgt>")
+    path.write_text(text.replace('<weight id="up">  </weight>', '<weight id="up"> first </weight>'))
+    with open_events(path) as events:
+        assert [(v.name, v.description) for v in events.run_info.variations] == [("up", "first"), ("down", "")]
+    with pytest.raises(RunInfoError, match="declares the weight 'up' 2 times"):
+        events.run_info.replace(variations=events.run_info.variations[:1] * 2)
 
 
 @pytest.mark.parametrize(

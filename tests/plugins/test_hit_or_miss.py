@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlgen.errors import ModelError, WeightError
+from mlgen.stages import Candidates
 from mlgen.testing import UnweighterTests
 from mlgen_unweighting.hit_or_miss import HitOrMiss
 from mlgen_unweighting.settings import HitOrMissSettings
@@ -38,8 +39,12 @@ class TestOverweightShare(UnweighterTests):
 
 def prepared(weights, **settings):
     unweighter = HitOrMiss(HitOrMissSettings(**settings))
-    unweighter.prepare([np.asarray(weights, float)])
+    unweighter.prepare([Candidates(np.asarray(weights, float))])
     return unweighter
+
+
+def unweighted(unweighter, weights, rng):
+    return unweighter.unweight(Candidates(weights), rng)
 
 
 class TestMaximum:
@@ -90,7 +95,7 @@ class TestMaximum:
 class TestWeights:
     def test_equal_weights_are_all_kept_as_they_are(self):
         unweighter = prepared([2.5] * 100)
-        kept = unweighter.unweight(np.full(100, 2.5), np.random.default_rng(1))
+        kept = unweighted(unweighter, np.full(100, 2.5), np.random.default_rng(1))
         np.testing.assert_array_equal(kept.index, np.arange(100))
         np.testing.assert_array_equal(kept.weight, 2.5)
         assert unweighter.report().efficiency == 1
@@ -99,17 +104,17 @@ class TestWeights:
         # For uniform weights it is 1/2, with a binomial error of 0.5/sqrt(n); 5 sigma.
         weights = np.random.default_rng(3).random(100_000)
         unweighter = prepared(weights)
-        unweighter.unweight(weights, np.random.default_rng(4))
+        unweighted(unweighter, weights, np.random.default_rng(4))
         assert unweighter.report().efficiency == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(100_000) + 0.005)
 
     def test_unit_is_the_mean_weight_without_overweights_and_signs(self):
         weights = np.random.default_rng(5).lognormal(size=10_000)
-        kept = prepared(weights).unweight(weights, np.random.default_rng(6))
+        kept = unweighted(prepared(weights), weights, np.random.default_rng(6))
         np.testing.assert_allclose(kept.weight, weights.mean(), rtol=1e-12)
 
     def test_overweight_in_the_second_pass_keeps_its_excess(self):
         unweighter = prepared([1.0, 2.0])
-        kept = unweighter.unweight(np.array([-6.0]), np.random.default_rng(1))
+        kept = unweighted(unweighter, np.array([-6.0]), np.random.default_rng(1))
         assert kept.weight.tolist() == [-4.5]  # three times the maximum of 2, in units of the mean 1.5
         report = unweighter.report()
         assert (report.overweight_events, report.largest_overweight) == (1, 3.0)
@@ -119,7 +124,7 @@ class TestWeights:
     def test_uses_exactly_n_uniform_numbers(self):
         weights = np.random.default_rng(1).lognormal(size=100)
         rng, same = np.random.default_rng(9), np.random.default_rng(9)
-        prepared(weights).unweight(weights, rng)
+        unweighted(prepared(weights), weights, rng)
         same.random(100)
         assert rng.random() == same.random()
 
@@ -128,17 +133,27 @@ class TestWeights:
         results = []
         for parts in (1, 7):
             unweighter = HitOrMiss(HitOrMissSettings(maximum="quantile", quantile=0.99))
-            unweighter.prepare(np.array_split(weights, parts))
+            unweighter.prepare(map(Candidates, np.array_split(weights, parts)))
             rng = np.random.default_rng(2)
             results.append(
-                np.concatenate([unweighter.unweight(part, rng).weight for part in np.array_split(weights, parts)])
+                np.concatenate([unweighted(unweighter, part, rng).weight for part in np.array_split(weights, parts)])
             )
         np.testing.assert_array_equal(*results)
+
+    def test_true_weights_decide_where_a_surrogate_gave_the_others(self):
+        weights = np.random.default_rng(1).lognormal(size=1000)
+        candidates = Candidates(np.full(1000, 7.0), lambda index: weights[index])
+        unweighter = HitOrMiss(HitOrMissSettings())
+        unweighter.prepare([candidates])
+        kept = unweighter.unweight(candidates, np.random.default_rng(2))
+        expected = unweighted(prepared(weights), weights, np.random.default_rng(2))
+        np.testing.assert_array_equal(kept.index, expected.index)
+        np.testing.assert_array_equal(kept.weight, expected.weight)
 
     @pytest.mark.parametrize("scale", [1e-300, 1e-12, 1e300])
     def test_any_unit_of_weight_works(self, scale):
         weights = np.random.default_rng(1).random(1000) * scale
-        kept = prepared(weights, maximum="quantile", quantile=0.9).unweight(weights, np.random.default_rng(1))
+        kept = unweighted(prepared(weights, maximum="quantile", quantile=0.9), weights, np.random.default_rng(1))
         assert kept.weight.mean() == pytest.approx(
             weights.mean() if scale < 1 else np.mean(weights / scale) * scale, rel=0.05
         )
@@ -148,11 +163,15 @@ class TestErrors:
     def test_first_bad_candidate_is_counted_over_the_stream(self):
         batches = [np.ones(3), np.array([1.0, np.nan, np.inf])]
         with pytest.raises(WeightError, match=r"candidate 5 \(counted from 1\) has weight nan"):
-            HitOrMiss(HitOrMissSettings()).prepare(batches)
+            HitOrMiss(HitOrMissSettings()).prepare(map(Candidates, batches))
         unweighter = prepared(np.ones(3))
-        unweighter.unweight(batches[0], np.random.default_rng(1))
+        unweighted(unweighter, batches[0], np.random.default_rng(1))
         with pytest.raises(WeightError, match="candidate 5"):
-            unweighter.unweight(batches[1], np.random.default_rng(1))
+            unweighted(unweighter, batches[1], np.random.default_rng(1))
+
+    def test_as_many_true_weights_as_candidates(self):
+        with pytest.raises(WeightError, match="3 true weights for 2 candidates"):
+            HitOrMiss(HitOrMissSettings()).prepare([Candidates(np.ones(2), lambda index: np.ones(3))])
 
     def test_all_zero(self):
         with pytest.raises(WeightError, match="all 4 candidates have weight 0"):
@@ -160,7 +179,7 @@ class TestErrors:
 
     def test_before_prepare(self):
         with pytest.raises(WeightError, match=r"prepare\(\)"):
-            HitOrMiss(HitOrMissSettings()).unweight(np.ones(2), np.random.default_rng(1))
+            unweighted(HitOrMiss(HitOrMissSettings()), np.ones(2), np.random.default_rng(1))
 
     def test_dominating_weight_is_remarked(self):
         (remark,) = prepared([1.0] * 99 + [1000.0]).report().remarks

@@ -88,6 +88,37 @@ class TestLeftOut:
         assert "status -2" in found.remarks[0]
         assert sum(len(events.index) for events in found.events) == 1990
 
+    def test_events_of_many_classes_are_judged_each_by_its_own(self):
+        """As in one class, whatever the number of classes that share a tree, and their beams' directions."""
+        batch, info = self.broken(0.005, pz=lambda c: np.where(c["pdg_id"] == 13, -c["pz"], c["pz"]))
+        processes = np.random.default_rng(2).integers(0, 300, len(batch))
+        mirrored = np.random.default_rng(3).random(len(batch)) < 0.5
+        columns = batch.columns()
+        columns["pz"] = np.where(np.repeat(mirrored, batch.counts), -columns["pz"], columns["pz"])
+        others = {name: getattr(batch, name) for name in ("scale", "alpha_qed", "alpha_qcd")}
+        batch = EventBatch.from_columns(batch.counts, columns, weight=batch.weight, process_id=processes, **others)
+        found = represented(batch, info)
+        assert sum(len(events.index) for events in found.events) == 1990
+        assert len(found.remarks) == 1
+        assert "10 of 2000 events" in found.remarks[0]
+        assert "sum of its products" in found.remarks[0]
+        used = np.arange(len(batch)) >= 10
+        for topology, events in zip(found.topologies, found.events, strict=True):
+            expected = [
+                int((used & (processes == c.process_id) & self.alike(batch, c)).sum()) for c in topology.classes
+            ]
+            assert np.bincount(events.index, minlength=len(topology.classes)).tolist() == expected
+
+    @staticmethod
+    def alike(batch, event_class):
+        first = batch.offsets[:-1]
+        reversed_beams = batch.column("pz")[first] < 0
+        same = [batch.counts == len(event_class.rows), reversed_beams == event_class.reversed_beams]
+        for row, kind in enumerate(event_class.rows[:, 0]):
+            inside = batch.counts > row
+            same.append(inside & (batch.column("pdg_id")[np.where(inside, first + row, 0)] == kind))
+        return np.logical_and.reduce(same)
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [

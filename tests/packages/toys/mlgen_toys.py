@@ -55,7 +55,7 @@ class Toy:
     dimensions: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, settings: ToySettings) -> None:
-        self.settings = settings
+        super().__init__(settings)
         self.arrays: dict[str, np.ndarray] = {}
 
     def state(self) -> dict[str, np.ndarray]:
@@ -135,23 +135,25 @@ class KeepAll(Toy, Unweighter):
         self.kept: list[np.ndarray] = []
 
     @staticmethod
-    def checked(weights):
+    def checked(candidates):
+        weights = candidates.all_exact()
         if weights.ndim != 1 or not np.all(np.isfinite(weights)):
             raise WeightError(f"finite weights (n,) are expected, not {weights.shape}")
         return weights
 
-    def prepare(self, weights):
-        batches = [self.checked(batch) for batch in weights]
+    def prepare(self, candidates):
+        batches = [self.checked(batch) for batch in candidates]
         total = sum(len(batch) for batch in batches)
         kept = sum(int(np.count_nonzero(batch)) for batch in batches)
         if kept == 0:
             raise WeightError("there is no candidate with a weight")
         self.arrays = {"kept_share": np.asarray(kept / total)}
 
-    def unweight(self, weights, rng):
+    def unweight(self, candidates, rng):
         if not self.arrays:
             raise WeightError("prepare() comes first")
-        index = np.flatnonzero(self.checked(weights))
+        weights = self.checked(candidates)
+        index = np.flatnonzero(weights)
         new = weights[index] * float(self.arrays["kept_share"])
         self.candidates += len(weights)
         self.kept.append(new)
@@ -248,7 +250,8 @@ class ShowerLibrary(Toy, ShowerSurrogate):
 
 
 def _plugin(name: str, stage: Stage, implementation: type[Any], exactness: Exactness) -> Iterable[Plugin]:
-    return [Plugin(name, stage, lambda: implementation, ToySettings, exactness, str(implementation.__doc__))]
+    summary = str(implementation.__doc__)
+    return [Plugin(name, stage, lambda: implementation, ToySettings, exactness, summary, contract_version=1)]
 
 
 @hookimpl
