@@ -20,8 +20,13 @@ class HepMC3(EventFormat):
     A hard event is written with beam particles, a hard vertex and the decays of its resonances, and comes back
     exactly as it was: what HepMC has no place for stands in attributes that begin with ``mlgen_``. A shower-level
     event keeps particles, vertices, colours, weights, scale, couplings and process; spins and lifetimes are not kept,
-    mothers are read from the graph. Files of other programs are read as shower-level events; of their event
-    attributes, only scale, couplings, process, colour flow and the cross section are taken.
+    mothers are read from the graph.
+
+    Files of other programs are read as shower-level events. Attributes that have no column (cross section, PDFs,
+    heavy ions, whatever else the program wrote, also those of particles and vertices) stay with their event as text
+    in `EventBatch.attributes` and are written again. `RunInfo.cross_section` is the estimate of the first event,
+    because a stream cannot know the last one; it is written into those events that have none of their own.
+    Units are converted to GeV and mm, and the event's own position into positions of its vertices.
 
     Weight names have their blanks replaced, because HepMC3 splits names there, and a weight that an event lacks
     is written as 0 because HepMC3 cannot read NaN; mlgen reads both as they were.
@@ -52,9 +57,10 @@ class HepMC2(EventFormat):
     """HepMC2 ASCII (IO_GenEvent), for programs that read nothing newer.
 
     Kept: particles with status, momentum, mass and colour flow, the graph with vertex positions, all weights with
-    names, the total cross section and its error. Scale and couplings are written with 7 digits. Lost: spins,
-    lifetimes, comments and attributes of the event, and of the run information everything but weight names, beams and
-    cross section. The format cannot say that an event is a hard process, so it is read back as a shower-level event,
+    names, cross section and error, PDFs (x, scale, densities). Scale and couplings are written with 7 digits. Lost:
+    spins, lifetimes, comments and other attributes of the event (heavy ions are written, but not read), and of the run
+    information everything but weight names, beams and cross section, which is that of the first event as in HepMC3.
+    The format cannot say that an event is a hard process, so it is read back as a shower-level event,
     beams included, with HepMC's status codes.
     """
 

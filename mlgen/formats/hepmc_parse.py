@@ -1,7 +1,10 @@
-"""The lines of one HepMC event, checked and turned into columns.
+"""The lines of HepMC events, checked and turned into columns.
 
 HepMC3's own reader is not used: it reads ``abc`` as 0, stops without a word at a broken event, at a long line and
 at the end of a cut file, refuses NaN weights and weight names with blanks, and prints to standard output.
+
+The numbers of many events are converted at once, which is several times faster than event by event. Where something
+is broken the caller gives the events again one by one: the error for a single event says which line it is.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import fastnumbers
 import numpy as np
 import numpy.typing as npt
 
@@ -19,16 +23,23 @@ from mlgen.formats import hepmc_record as record
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+#: Event, particle (counted from 1), which of the two colour lines, and its number.
+Flow = tuple[int, int, int, int]
 
 _INTEGER = rb"([+-]?\d+)"
 _NUMBER = rb"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _PLACE = rb"(?: +@ +" + rb" +".join([_NUMBER] * 4) + rb")?\s*"
 _EVENT3 = re.compile(rb"E +" + rb" +".join([_INTEGER, rb"(\d+)", rb"(\d+)"]) + _PLACE)
-_VERTEX3 = re.compile(rb"V +(-\d+) +" + _INTEGER + rb" +\[([\d, ]*)\]" + _PLACE)
+_VERTEX3 = re.compile(rb"V +(-\d+) +" + _INTEGER + rb" +\[([\d, ]*)\]\s*")
 _UNITS = re.compile(rb"U +(GEV|MEV) +(MM|CM)\s*")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
-#: Columns of `RawEvent.particles`.
+_USUAL_UNITS = b"U GEV MM\n"
+#: Numbers of a particle's line after its letter, and which of them are whole. HepMC2's flow, which follows, is apart.
+_NUMBERS3, _INTEGERS3 = 9, (0, 1, 2, 8)
+_NUMBERS2, _INTEGERS2 = 11, (1, 7, 10)
+
+#: Columns of `RawEvents.particles`.
 PDG_ID, STATUS, PX, PY, PZ, ENERGY, MASS = range(7)
 
 
@@ -41,30 +52,57 @@ class BrokenEventError(Exception):
 
 
 @dataclass(slots=True)
-class RawEvent:
-    """One event in GeV and mm.
+class RawEvents:
+    """Some events in GeV and mm, one after the other.
 
     Args:
-        particles: PDG id, status, px, py, pz, energy, mass; shape ``(particles, 7)``.
-        production: Vertex that each particle comes from, counted from 0, -1 for none.
+        counts: Particles in each event, shape ``(n,)``.
+        particles: PDG id, status, px, py, pz, energy, mass; shape ``(sum(counts), 7)``.
+        production: Vertex of its event that each particle comes from, counted from 0, -1 for none.
         end: Vertex that each particle goes into.
+        vertex_counts: Vertices in each event, shape ``(n,)``.
         positions: x, y, z, t of the vertices, inherited from their ancestors where the file gives none.
         vertex_status: Status of the vertices.
-        weights: All weights.
-        weight_names: Their names, where the event itself gives them (HepMC2).
-        attributes: Attributes of the event as text.
-        flows: Colour lines of the particles that have them, by particle, counted from 0.
+        colors: Colour lines, shape ``(2, sum(counts))``.
+        weights: All weights of each event.
+        weight_names: Their names, where the first event itself gives them (HepMC2).
+        attributes: Attributes of each event as text; those of its particles and vertices under ``"ID NAME"``.
     """
 
+    counts: Integers
     particles: Floats
     production: Integers
     end: Integers
+    vertex_counts: Integers
     positions: Floats
     vertex_status: Integers
-    weights: list[float]
-    weight_names: list[str] = field(default_factory=list)
-    attributes: dict[str, str] = field(default_factory=dict)
-    flows: dict[int, list[int]] = field(default_factory=dict)
+    colors: Integers
+    weights: list[list[float]]
+    weight_names: list[str]
+    attributes: list[dict[str, str]]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[RawEvents]) -> RawEvents:
+        """Join events."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def joined(name: str) -> npt.NDArray[Any]:
+            return np.concatenate([getattr(part, name) for part in parts], axis=-1 if name == "colors" else 0)
+
+        return cls(
+            joined("counts"),
+            joined("particles"),
+            joined("production"),
+            joined("end"),
+            joined("vertex_counts"),
+            joined("positions"),
+            joined("vertex_status"),
+            joined("colors"),
+            [weights for part in parts for weights in part.weights],
+            parts[0].weight_names,
+            [attributes for part in parts for attributes in part.attributes],
+        )
 
 
 def unescape(text: bytes) -> str:
@@ -75,141 +113,256 @@ def unescape(text: bytes) -> str:
     return _ESCAPED.sub(lambda found: "\n" if found[1] == "|" else found[1], decoded)
 
 
-def parse_hepmc3(lines: Sequence[bytes]) -> RawEvent:
-    """Read one event of HepMC3.
+@dataclass(slots=True)
+class _Lines3:
+    """What has been cut out of some events of HepMC3, not yet converted."""
+
+    announced_vertices: list[int] = field(default_factory=list)
+    places: list[tuple[float, ...]] = field(default_factory=list)
+    units: list[tuple[float, float]] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    particles: list[bytes] = field(default_factory=list)
+    weights: list[list[float]] = field(default_factory=list)
+    attributes: list[dict[str, str]] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
+    #: Event, number and status of the vertices that have a line.
+    vertices: list[tuple[int, int, int]] = field(default_factory=list)
+    #: Vertices (their rows in `vertices`) with a position, and its words.
+    placed: list[int] = field(default_factory=list)
+    place_words: list[bytes] = field(default_factory=list)
+    #: Vertex (its row in `vertices`) and particle that goes into it.
+    incoming: list[tuple[int, int]] = field(default_factory=list)
+
+
+def parse_hepmc3(events: Sequence[Sequence[bytes]]) -> RawEvents:
+    """Read events of HepMC3, each given as its lines.
 
     Raises:
-        BrokenEventError: It is not whole or not well formed.
+        BrokenEventError: One is not whole or not well formed. The line is given where there is only one event.
     """
-    announced = _matched(_EVENT3, lines, 0, "'E number vertices particles', perhaps with a position")
-    n = int(announced[3])
-    scale, length = 1.0, 1.0
+    lines = _Lines3()
+    for event in events:
+        _cut3(event, lines)
+    counts = np.array(lines.counts, np.int64)
+    table = _table(lines.particles, _NUMBERS3, _INTEGERS3, events)
+    event_of = np.repeat(np.arange(len(events)), counts)
+    position = np.arange(1, len(table) + 1) - (np.cumsum(counts) - counts)[event_of]
+    if not np.array_equal(table[:, 0], position):
+        raise BrokenEventError("its particles are not numbered 1, 2, 3, ...")
+    particles = np.ascontiguousarray(table[:, 2:][:, [0, 6, 1, 2, 3, 4, 5]])
+    vertices = _vertices3(table[:, 1].astype(np.int64), counts, event_of, lines)
+    units = np.array(lines.units)
+    if np.any(units != 1.0):
+        particles[:, PX:] *= units[event_of, :1]
+        vertices.positions *= np.repeat(units[:, 1:], vertices.counts, axis=0)
+    colors = np.zeros((2, len(table)), np.int64)
+    if lines.flows:
+        event, particle, side, color = np.array(lines.flows, np.int64).T
+        colors[side, (np.cumsum(counts) - counts)[event] + particle - 1] = color
+    return RawEvents(
+        counts,
+        particles,
+        vertices.production,
+        vertices.end,
+        vertices.counts,
+        vertices.positions,
+        vertices.status,
+        colors,
+        lines.weights,
+        [],
+        lines.attributes,
+    )
+
+
+def _cut3(event: Sequence[bytes], lines: _Lines3) -> None:
+    announced = _matched(_EVENT3, event, 0, "'E number vertices particles', perhaps with a position")
+    n, index = int(announced[3]), len(lines.counts)
     weights: list[float] = []
+    units = 1.0, 1.0
     attributes: dict[str, str] = {}
-    flows: dict[int, list[int]] = {}
-    particle_lines: list[bytes] = []
-    numbers: list[int] = []
-    explicit: list[tuple[int, int, list[int], tuple[float, ...] | None]] = []
-    for number, line in enumerate(lines):
+    particles = lines.particles
+    before = len(particles)
+    for number, line in enumerate(event):
         kind = line[:2]
         if kind == b"P ":
-            particle_lines.append(line[2:])
-            numbers.append(number)
+            particles.append(line)
         elif kind == b"V ":
-            found = _matched(_VERTEX3, lines, number, "'V id status [particles]', perhaps with a position")
-            incoming = _all_numbers(int, found[3].replace(b",", b" "), number)
-            explicit.append((int(found[1]), int(found[2]), incoming, _place(found.groups()[3:])))
+            head, at, place = line.partition(b"@")
+            found = _VERTEX3.fullmatch(head)
+            place_words = place.split()
+            if found is None or len(place_words) != (4 if at else 0):
+                expected = "'V id status [particles]', perhaps with '@ x y z t',"
+                raise BrokenEventError(f"a line reads {line[:60]!r}; {expected} is expected", number)
+            vertex, status, words = found.groups()
+            row = len(lines.vertices)
+            lines.vertices.append((index, int(vertex), int(status)))
+            if at:
+                lines.placed.append(row)
+                lines.place_words += place_words
+            lines.incoming += [(row, int(word)) for word in words.replace(b",", b" ").split()]
         elif kind == b"A ":
-            _attribute(line, number, attributes, flows, n)
+            if line.startswith(b"A 0 "):
+                name, blank, text = line[4:].rstrip(b"\r\n").partition(b" ")
+                if not blank:
+                    raise _malformed_attribute(number)
+                attributes[name.decode("utf-8", "replace")] = unescape(text)
+            else:
+                _inner_attribute(line, number, index, n, attributes, lines.flows)
         elif kind == b"W ":
             weights = _all_numbers(float, line[2:], number)
         elif kind == b"U ":
-            scale, length = _units(lines, number)
+            if line != _USUAL_UNITS:
+                units = _units(event, number)
         elif number and line.strip():
             raise BrokenEventError(f"a line begins with {line[:12]!r}; one of E, U, W, A, P, V is expected", number)
-    table = _table(particle_lines, numbers, 9, (0, 1, 2, 8))
-    if len(table) != n:
-        raise BrokenEventError(f"has {len(table)} particles; its first line announces {n}")
-    if not (table[:, 0] == np.arange(1, n + 1)).all():
-        raise BrokenEventError("its particles are not numbered 1, 2, 3, ...")
-    particles = np.ascontiguousarray(table[:, 2:][:, [0, 6, 1, 2, 3, 4, 5]])
-    event_place = _place(announced.groups()[3:])
-    graph = _graph3(table[:, 1].astype(np.int64), explicit, int(announced[2]), event_place or (0.0, 0.0, 0.0, 0.0))
-    production, end, positions, status = graph
-    particles[:, PX:] *= scale
-    return RawEvent(particles, production, end, positions * length, status, weights, [], attributes, flows)
+    if len(particles) - before != n:
+        raise BrokenEventError(f"has {len(particles) - before} particles; its first line announces {n}")
+    lines.counts.append(n)
+    lines.announced_vertices.append(int(announced[2]))
+    lines.places.append(_place(announced.groups()[3:]) or (0.0, 0.0, 0.0, 0.0))
+    lines.units.append(units)
+    lines.weights.append(weights)
+    lines.attributes.append(attributes)
 
 
-def _graph3(
-    parents: Integers,
-    explicit: list[tuple[int, int, list[int], tuple[float, ...] | None]],
-    announced: int,
-    event_place: tuple[float, ...],
-) -> tuple[Integers, Integers, Floats, Integers]:
-    """Vertices in the order of HepMC's numbers; those without a line of their own take the numbers that are left."""
-    n = len(parents)
-    end = np.full(n, -1, np.int64)
-    parent_list: list[int] = parents.tolist()
-    decaying = dict.fromkeys(parent for parent in parent_list if parent > 0)
-    for _, _, incoming, _ in explicit:
-        for particle in incoming:
-            if not 0 < particle <= n:
-                raise BrokenEventError(f"a vertex has the incoming particle {particle}; there are {n}")
-            decaying.pop(particle, None)
-    total = len(explicit) + len(decaying)
-    if total != announced:
-        raise BrokenEventError(f"has {total} vertices; its first line announces {announced}")
-    slots = [-number - 1 for number, *_ in explicit]
-    if len(set(slots)) != len(slots):
+@dataclass(slots=True)
+class _Vertices:
+    counts: Integers
+    production: Integers
+    end: Integers
+    positions: Floats
+    status: Integers
+
+
+def _vertices3(parents: Integers, counts: Integers, event_of: Integers, lines: _Lines3) -> _Vertices:
+    """Vertices in the order of HepMC's numbers; those without a line of their own take the numbers that are left.
+
+    Args:
+        parents: What each particle comes from: a particle (positive), a vertex with a line (negative), or nothing (0).
+        counts: Particles in each event.
+        event_of: Event of each particle.
+        lines: What else the events say.
+    """
+    n = len(counts)
+    starts = np.cumsum(counts) - counts
+    vertex_event, number, status = np.array(lines.vertices, np.int64).reshape(-1, 3).T
+    vertex, incoming = np.array(lines.incoming, np.int64).reshape(-1, 2).T
+    wrong = np.flatnonzero((incoming < 1) | (incoming > counts[vertex_event[vertex]]))
+    if wrong.size:
+        raise BrokenEventError(f"a vertex has the incoming particle {incoming[wrong[0]]}, which is missing")
+    wrong = np.flatnonzero(parents > counts[event_of])
+    if wrong.size:
+        raise BrokenEventError(f"a particle comes from particle {parents[wrong[0]]}, which is missing")
+    # Rows count particles and vertices through all events.
+    incoming_row = starts[vertex_event[vertex]] + incoming - 1
+    uses = np.bincount(incoming_row, minlength=len(parents))
+    if np.any(uses > 1):
+        raise BrokenEventError(f"particle {incoming[uses[incoming_row] > 1][0]} goes into two vertices")
+    parent_row = (starts[event_of] + parents - 1)[parents > 0]
+    decaying, first_child = np.unique(parent_row, return_index=True)
+    decaying = decaying[np.argsort(first_child)]
+    decaying = decaying[uses[decaying] == 0]
+    with_line = np.bincount(vertex_event, minlength=n)
+    total = with_line + np.bincount(event_of[decaying], minlength=n)
+    wrong = np.flatnonzero(total != lines.announced_vertices)
+    if wrong.size:
+        raise BrokenEventError(
+            f"has {total[wrong[0]]} vertices; its first line announces {lines.announced_vertices[wrong[0]]}"
+        )
+
+    slot = -number - 1
+    in_order = np.arange(len(slot)) - (np.cumsum(with_line) - with_line)[vertex_event]
+    unusual = np.zeros(n, np.bool_)
+    unusual[vertex_event[(slot < 0) | (slot >= total[vertex_event])]] = True
+    slot = np.where(unusual[vertex_event], in_order, slot)
+    vertex_starts = np.cumsum(total) - total
+    row = vertex_starts[vertex_event] + slot
+    # A vertex is known by its event and number; the last entry stands for none.
+    span = 1 - min(int(number.min(initial=0)), int(parents.min(initial=0)))
+    key = vertex_event * span - number
+    order = np.append(np.argsort(key), -1)
+    key = np.append(key, -1)
+    if np.any(np.diff(key[order[:-1]]) == 0):
         raise BrokenEventError("two of its vertices have the same number")
-    if any(slot >= total for slot in slots):
-        slots = list(range(len(explicit)))
-    taken = set(slots)
-    free = (slot for slot in range(total) if slot not in taken)
-    by_number = {}
-    status = np.zeros(total, np.int64)
-    places: list[tuple[float, ...] | None] = [None] * total
-    first_incoming = [-1] * total
-    for slot, (number, vertex_status, incoming, place) in zip(slots, explicit, strict=True):
-        by_number[number] = slot
-        status[slot], places[slot] = vertex_status, place
-        for particle in incoming:
-            if end[particle - 1] >= 0:
-                raise BrokenEventError(f"particle {particle} goes into two vertices")
-            end[particle - 1] = slot
-        if incoming:
-            first_incoming[slot] = incoming[0] - 1
-    for particle, slot in zip(decaying, free, strict=True):
-        if particle > n:
-            raise BrokenEventError(f"a particle comes from particle {particle}; there are {n}")
-        end[particle - 1] = slot
-        first_incoming[slot] = particle - 1
-    end_list = end.tolist()
+    free = np.ones(total.sum(), np.bool_)
+    free[row] = False
+
+    end = np.full(len(parents), -1, np.int64)
+    end[incoming_row] = row[vertex]
+    end[decaying] = np.flatnonzero(free)
+    production = np.full(len(parents), -1, np.int64)
+    production[parents > 0] = end[parent_row]
+    from_vertex = np.flatnonzero(parents < 0)
+    wanted = event_of[from_vertex] * span - parents[from_vertex]
+    found = order[np.searchsorted(key[order[:-1]], wanted)]
+    wrong = np.flatnonzero(key[found] != wanted)
+    if wrong.size:
+        raise BrokenEventError(f"a particle comes from vertex {parents[from_vertex[wrong[0]]]}, which is missing")
+    production[from_vertex] = row[found]
+
+    all_status = np.zeros(len(free), np.int64)
+    all_status[row] = status
+    first_incoming = np.full(len(free), -1, np.int64)
+    first_incoming[end[decaying]] = decaying
+    first_incoming[row[vertex[::-1]]] = incoming_row[::-1]
+    positions = np.repeat(np.array(lines.places), total, axis=0)
+    if lines.placed:
+        places = _positions(lines.place_words)
+        # HepMC takes a position of four zeros for one that is not set.
+        known = places.any(axis=1)
+        placed_row = row[np.array(lines.placed)[known]]
+        has_place = np.zeros(len(free), np.bool_)
+        has_place[placed_row] = True
+        positions[placed_row] = places[known]
+        ancestor = np.where(first_incoming >= 0, production[first_incoming], -1)
+        positions = positions[_with_place(has_place, ancestor)]
+    # Within its event, a vertex is counted from 0.
+    shift = vertex_starts[event_of]
+    production = np.where(production < 0, -1, production - shift)
+    end = np.where(end < 0, -1, end - shift)
+    return _Vertices(total, production, end, positions, all_status)
+
+
+def _positions(words: list[bytes]) -> Floats:
     try:
-        production = [
-            -1 if parent == 0 else end_list[parent - 1] if parent > 0 else by_number[parent] for parent in parent_list
-        ]
-    except KeyError as error:
-        raise BrokenEventError(f"a particle comes from vertex {error.args[0]}, which is missing") from error
-    positions = _inherited(places, first_incoming, production, event_place)
-    return np.array(production, np.int64), end, positions, status
+        places = np.asarray(fastnumbers.try_array(words, dtype=np.float64)).reshape(-1, 4)
+    except ValueError as error:
+        raise BrokenEventError(f"the position of a vertex is malformed: {error}") from error
+    if not np.isfinite(places).all():
+        raise BrokenEventError("the position of a vertex is not finite")
+    return places
 
 
-def _inherited(
-    places: list[tuple[float, ...] | None],
-    first_incoming: list[int],
-    production: list[int],
-    event_place: tuple[float, ...],
-) -> Floats:
-    """Positions; a vertex without one is where its nearest ancestor is that has one, at last where the event is."""
-    if not any(places):
-        return np.full((len(places), 4), event_place)
-    for slot in range(len(places)):
-        chain, ancestor = [], slot
-        while ancestor >= 0 and places[ancestor] is None and ancestor not in chain:
-            chain.append(ancestor)
-            particle = first_incoming[ancestor]
-            ancestor = production[particle] if particle >= 0 else -1
-        found = places[ancestor] if ancestor >= 0 else None
-        for member in chain:
-            places[member] = found or event_place
-    return np.array(places, np.float64).reshape(-1, 4)
+def _with_place(has_place: npt.NDArray[np.bool_], ancestor: Integers) -> Integers:
+    """The nearest ancestor of each vertex that has a place; the vertex itself where there is none."""
+    own = np.arange(len(ancestor))
+    nearest = np.where(has_place | (ancestor < 0), own, ancestor)
+    # Every step doubles the generations that are behind it; a cycle would never end.
+    for _ in range(len(own).bit_length()):
+        further = nearest[nearest]
+        if np.array_equal(further, nearest):
+            break
+        nearest = further
+    return np.where(has_place[nearest], nearest, own)
 
 
-def parse_hepmc2(lines: Sequence[bytes]) -> RawEvent:
-    """Read one event of HepMC2.
+def parse_hepmc2(events: Sequence[Sequence[bytes]]) -> RawEvents:
+    """Read events of HepMC2, each given as its lines.
 
     Raises:
-        BrokenEventError: It is not whole or not well formed.
+        BrokenEventError: One is not whole or not well formed.
     """
+    return RawEvents.concatenate([_parse2(lines) for lines in events])
+
+
+def _parse2(lines: Sequence[bytes]) -> RawEvents:
     weights, attributes, n_vertices = _event2(lines[0])
     names: list[str] = []
     scale, length = 1.0, 1.0
     vertices: list[list[float]] = []
     particle_lines: list[bytes] = []
-    numbers: list[int] = []
     owners: list[int] = []
-    flows: dict[int, list[int]] = {}
+    flows: dict[int, tuple[int, int]] = {}
     expected = 0
     for number, line in enumerate(lines):
         kind = line[:2]
@@ -220,9 +373,8 @@ def parse_hepmc2(lines: Sequence[bytes]) -> RawEvent:
             if len(words) > 13:
                 flow = _all_numbers(int, words[13], number)
                 indexed = dict(zip(flow[::2], flow[1::2], strict=False))
-                flows[len(owners)] = [indexed.get(1, 0), indexed.get(2, 0)]
-            particle_lines.append(b" ".join(words[1:12]))
-            numbers.append(number)
+                flows[len(owners)] = indexed.get(1, 0), indexed.get(2, 0)
+            particle_lines.append(b" ".join(words[:12]))
             owners.append(len(vertices) - 1)
         elif kind == b"V ":
             vertex = _all_numbers(float, line[2:], number)
@@ -236,8 +388,14 @@ def parse_hepmc2(lines: Sequence[bytes]) -> RawEvent:
         elif kind == b"N ":
             names = re.findall(r'"([^"]*)"', line.decode("utf-8", "replace"))
         elif kind == b"C ":
-            attributes[record.CROSS_SECTION] = line[2:].decode("ascii", "replace").strip()
-        elif number and kind not in (b"H ", b"F ") and line.strip():
+            # HepMC3's text goes on with the numbers of accepted and attempted events, -1 for unknown.
+            attributes[record.CROSS_SECTION] = line[2:].decode("ascii", "replace").strip() + " -1 -1"
+        elif kind == b"F ":
+            words = line[2:].split()
+            if len(words) in (7, 9):
+                # The same order in both versions; before the numbers of the PDF sets came in, there were 7 entries.
+                attributes[record.PDF_INFO] = b" ".join([*words, b"0", b"0"][:9]).decode("ascii", "replace")
+        elif number and kind != b"H " and line.strip():
             raise BrokenEventError(
                 f"a line begins with {line[:12]!r}; one of E, N, U, C, H, F, V, P is expected", number
             )
@@ -245,7 +403,7 @@ def parse_hepmc2(lines: Sequence[bytes]) -> RawEvent:
         raise BrokenEventError(f"has {len(vertices)} vertices; its first line announces {n_vertices}")
     if len(owners) < expected:
         raise BrokenEventError(f"has {len(owners)} particles; its vertices announce {expected}")
-    table = _table(particle_lines, numbers, 11, (1, 7, 10))
+    table = _table(particle_lines, _NUMBERS2, _INTEGERS2, [lines])
     slots = {int(vertex[0]): slot for slot, vertex in enumerate(vertices)}
     ends = table[:, 10].astype(np.int64).tolist()
     if any(end != 0 and end not in slots for end in ends):
@@ -257,16 +415,21 @@ def parse_hepmc2(lines: Sequence[bytes]) -> RawEvent:
     particles = np.ascontiguousarray(table[:, [1, 7, 2, 3, 4, 5, 6]])
     particles[:, PX:] *= scale
     flat = np.array([vertex[:6] for vertex in vertices], np.float64).reshape(-1, 6)
-    return RawEvent(
+    colors = np.zeros((2, len(owners)), np.int64)
+    for particle, pair in flows.items():
+        colors[:, particle] = pair
+    return RawEvents(
+        np.array([len(owners)]),
         particles,
         production,
         end,
+        np.array([len(vertices)]),
         flat[:, 2:6] * length,
         flat[:, 1].astype(np.int64),
-        weights,
+        colors,
+        [weights],
         names,
-        attributes,
-        flows,
+        [attributes],
     )
 
 
@@ -297,10 +460,10 @@ def _units(lines: Sequence[bytes], number: int) -> tuple[float, float]:
     return (1e-3 if found[1] == b"MEV" else 1.0), (10.0 if found[2] == b"CM" else 1.0)
 
 
-def _place(words: Sequence[bytes | None]) -> tuple[float, ...] | None:
+def _place(words: Sequence[Any]) -> tuple[float, ...] | None:
     if words[0] is None:
         return None
-    place = tuple(float(word) for word in words if word is not None)
+    place = tuple(map(float, words))
     # HepMC takes a position of four zeros for one that is not set.
     return place if any(place) else None
 
@@ -312,48 +475,61 @@ def _all_numbers(kind: Callable[[Any], Any], text: bytes, number: int) -> list[A
         raise BrokenEventError(f"a number is malformed: {error}", number) from error
 
 
-def _attribute(
-    line: bytes, number: int, attributes: dict[str, str], flows: dict[int, list[int]], particles: int
+def _malformed_attribute(number: int) -> BrokenEventError:
+    return BrokenEventError("an attribute is malformed; 'A id name text' is expected", number)
+
+
+def _inner_attribute(
+    line: bytes, number: int, event: int, particles: int, attributes: dict[str, str], flows: list[Flow]
 ) -> None:
+    """Take an attribute of a particle (its number is positive) or of a vertex."""
     words = line.rstrip(b"\r\n").split(b" ", 3)
     if len(words) != 4 or not words[1].lstrip(b"-").isdigit():
-        raise BrokenEventError("an attribute is malformed; 'A id name text' is expected", number)
-    name = words[2].decode("utf-8", "replace")
-    if words[1] == b"0":
-        attributes[name] = unescape(words[3])
-    elif name in record.FLOWS:
-        particle, color = _all_numbers(int, words[1] + b" " + words[3], number)
-        if 0 < particle <= particles:
-            flows.setdefault(particle - 1, [0, 0])[record.FLOWS.index(name)] = color
+        raise _malformed_attribute(number)
+    owner, name = int(words[1]), words[2].decode("utf-8", "replace")
+    if name in record.FLOWS and owner > 0:
+        (color,) = _all_numbers(int, words[3], number) or (0,)
+        if owner <= particles:
+            flows.append((event, owner, record.FLOWS.index(name), color))
+    else:
+        attributes[f"{owner} {name}" if owner else name] = unescape(words[3])
 
 
-def _table(lines: list[bytes], numbers: list[int], width: int, integers: Sequence[int]) -> Floats:
+def _table(lines: list[bytes], width: int, integers: Sequence[int], events: Sequence[Sequence[bytes]]) -> Floats:
     """The numbers of the particles' lines, shape ``(particles, width)``, all finite."""
-    table = _parsed(b"\n".join(lines))
-    if table is None or table.size != len(lines) * width:
-        for line, number in zip(lines, numbers, strict=True):
-            row = _parsed(line)
-            if row is None or row.size != width:
-                raise BrokenEventError(f"a particle reads {line.strip()[:60]!r}; {width} numbers are expected", number)
+    words = b" ".join(lines).split()
+    broken = len(words) != (width + 1) * len(lines)
+    table = np.zeros((0, width))
+    if not broken:
+        # The letters that begin the lines; where a word is missing and another too much, one of them stays and fails.
+        del words[:: width + 1]
+        try:
+            table = np.asarray(fastnumbers.try_array(words, dtype=np.float64)).reshape(-1, width)
+        except ValueError:
+            broken = True
+    if broken:
+        for row, line in enumerate(lines):
+            found = line.split()[1:]
+            if len(found) != width or any(fastnumbers.try_float(word, on_fail=None) is None for word in found):
+                problem = f"a particle reads {line[2:].strip()[:60]!r}; {width} numbers are expected"
+                raise BrokenEventError(problem, _particle_line(events, row))
         raise BrokenEventError("the numbers of its particles are malformed")
-    table = table.reshape(-1, width)
-    finite = np.isfinite(table)
+    finite = np.isfinite(table).all(axis=1)
     if not finite.all():
-        raise BrokenEventError("a momentum or mass is not finite", numbers[int(np.argmin(finite.all(axis=1)))])
+        raise BrokenEventError("a momentum or mass is not finite", _particle_line(events, int(np.argmin(finite))))
     whole = table[:, integers]
-    integral = whole == np.rint(whole)
+    integral = (whole == np.rint(whole)).all(axis=1)
     if not integral.all():
-        first = int(np.argmin(integral.all(axis=1)))
-        raise BrokenEventError("a particle has a fraction where a whole number is expected", numbers[first])
+        problem = "a particle has a fraction where a whole number is expected"
+        raise BrokenEventError(problem, _particle_line(events, int(np.argmin(integral))))
     return table
 
 
-def _parsed(text: bytes) -> Floats | None:
-    try:
-        # NumPy warns where text is no number and stops there, so the caller compares the count as well.
-        return np.fromstring(text, np.float64, sep=" ")
-    except (ValueError, DeprecationWarning):
+def _particle_line(events: Sequence[Sequence[bytes]], row: int) -> int | None:
+    """Line of a particle within its event, where there is only one event."""
+    if len(events) != 1:
         return None
+    return [number for number, line in enumerate(events[0]) if line.startswith(b"P ")][row]
 
 
 def number_of(attributes: dict[str, str], name: str, unknown: float) -> float:

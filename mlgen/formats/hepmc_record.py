@@ -18,7 +18,11 @@ RUN_INFO = "mlgen_run_info"
 RECORD, COMMENTS, TAG_ATTRIBUTES, MISSING = "mlgen_lhe", "mlgen_comments", "mlgen_tag_attributes", "mlgen_missing"
 #: Standard attributes of an event.
 ALPHA_QCD, ALPHA_QED, SCALE, PROCESS = "alphaQCD", "alphaQED", "event_scale", "signal_process_id"
-CROSS_SECTION, FLOWS = "GenCrossSection", ("flow1", "flow2")
+CROSS_SECTION, PDF_INFO, HEAVY_ION = "GenCrossSection", "GenPdfInfo", "GenHeavyIon"
+#: Standard attributes of a particle: its colour lines.
+FLOWS = "flow1", "flow2"
+#: Attributes of an event that have a column or a field of their own.
+TAKEN = frozenset((RECORD, COMMENTS, TAG_ATTRIBUTES, MISSING, ALPHA_QCD, ALPHA_QED, SCALE, PROCESS))
 
 NOMINAL = "Default"
 #: HepMC3 reads lines of up to 262,144 characters and stops silently at a longer one; escaping can double a text.

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlgen import __version__
 from mlgen.formats import hepmc_record as record
-from mlgen.formats.hepmc_parse import ENERGY, PDG_ID, STATUS, BrokenEventError, RawEvent, unescape
+from mlgen.formats.hepmc_parse import ENERGY, PDG_ID, STATUS, BrokenEventError, RawEvents, unescape
 from mlgen.run_info import Beam, Process, RunInfo
 
 
@@ -28,6 +28,7 @@ def run_for(run_info: RunInfo, version: int) -> Any:
         last = run_info.provenance[-1] if run_info.provenance else {}
         number = str(last.get("version", last.get("mlgen", __version__)))
         tools.append(("mlgen", number, "machine-learned stages of the Monte Carlo chain"))
+    tools += _stages(run_info)
     run.tools = [pyhepmc.GenRunInfo.ToolInfo(*tool) for tool in tools]
     if version == 3:
         for name, text in foreign.get("attributes", {}).items():
@@ -35,6 +36,19 @@ def run_for(run_info: RunInfo, version: int) -> Any:
         for name, text in record.parts_of(run_info.to_json(), record.RUN_INFO).items():
             run.attributes[name] = text
     return run
+
+
+def _stages(run_info: RunInfo) -> list[tuple[str, str, str]]:
+    """A tool for each stage of the last run that had any; a conversion after it has none."""
+    stages = next((stages for entry in reversed(run_info.provenance) if (stages := entry.get("stages"))), ())
+    tools = []
+    for stage in stages:
+        model = stage.get("model_sha256")
+        description = ", ".join(
+            part for part in (stage.get("stage"), stage.get("exactness"), f"model {model}" if model else "") if part
+        )
+        tools.append((f"mlgen:{stage.get('plugin', 'unknown')}", str(stage.get("version", "")), description))
+    return tools
 
 
 def attributes_and_tools(lines: Sequence[bytes]) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
@@ -69,20 +83,25 @@ def names_for(names: list[str], weights: int) -> list[str]:
     return ["", *(f"weight_{index}" for index in range(1, weights))]
 
 
-def beams_of(first: RawEvent) -> tuple[Beam, ...]:
-    """Beams from the first event."""
+def beams_of(first: RawEvents) -> tuple[Beam, ...]:
+    """Beams from the first event, which stands alone."""
     rows = np.flatnonzero(first.particles[:, STATUS] == 4)[:2]
     return tuple(Beam(int(first.particles[row, PDG_ID]), float(first.particles[row, ENERGY])) for row in rows)
 
 
-def processes_of(first: RawEvent) -> tuple[Process, ...]:
-    """The cross section from the first event: a stream cannot know the last."""
-    words = first.attributes.get(record.CROSS_SECTION, "").split()
+def processes_of(first: RawEvents) -> tuple[Process, ...]:
+    """The cross section as the first event estimates it.
+
+    Generators write a running estimate into every event, and the last one is the best, but a stream cannot know it
+    at its beginning. Each event keeps its own in `EventBatch.attributes`.
+    """
+    attributes = first.attributes[0]
+    words = attributes.get(record.CROSS_SECTION, "").split()
     if len(words) < 2:
         return ()
     try:
         cross_section, error = float(words[0]), float(words[1])
-        process = int(first.attributes.get(record.PROCESS, "0"))
+        process = int(attributes.get(record.PROCESS, "0"))
     except ValueError as problem:
         raise BrokenEventError(f"its cross section or process is malformed: {problem}") from problem
     return (Process(process, cross_section, error, 0.0),)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
+import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import pyhepmc
 
 from mlgen.errors import OutputError, nearest
@@ -83,8 +85,9 @@ class HepMCWriter(EventWriter):
         unknown = [name for name in batch.variations if name not in self._variations]
         if unknown:
             raise OutputError(
-                f"the events carry the variation '{unknown[0]}', which the run information does not declare"
-                f"{nearest(unknown[0], self._variations)}; the weights of a HepMC file are fixed at its beginning"
+                f"event {self._written + 1}: the events carry the variation '{unknown[0]}', which the run information "
+                f"does not declare{nearest(unknown[0], self._variations)}; the weights of a HepMC file are fixed at "
+                "its beginning"
             )
         if not len(batch):
             return
@@ -124,23 +127,21 @@ class HepMCWriter(EventWriter):
 
     def _write_hard(self, batch: EventBatch) -> None:
         graph = hard_graph(batch, self._beams, self._written + 1)
-        finish = _Finisher(self, batch)
         starts, offsets = batch.offsets.tolist(), graph.offsets.tolist()
         added = graph.added.tolist()
         columns = batch.columns(record.RECORD_INTEGERS + record.RECORD_FLOATS)
         integers = np.stack([columns[name] for name in record.RECORD_INTEGERS], axis=1).astype(np.int32)
         floats = np.stack([columns[name] for name in record.RECORD_FLOATS], axis=1)
+        finish = _Finisher(self, batch)
+        if self._version == 3:
+            finish.add(record.RECORD, self._packed(starts, added, integers, floats))
         px, py, pz, energy, mass = graph.kinematics
-        event, from_hepevt, write_event = self._event, self._event.from_hepevt, self._writer.write_event
-        attributes = event.attributes
-        records, exact = self._records, self._version == 3
-        # Slices of bytes are cheaper than those of arrays, and can be looked up.
-        raw_integers, raw_floats = integers.tobytes(), floats.tobytes()
-        integer_row, float_row = integers.itemsize * integers.shape[1], floats.itemsize * floats.shape[1]
+        pdg_id, status, parents, explicit = graph.pdg_id, graph.status, graph.parents, graph.explicit
+        event, buffer = self._event, self._buffer
+        from_hepevt, write_event = event.from_hepevt, self._writer.write_event
         for index in range(len(batch)):
             here = slice(offsets[index], offsets[index + 1])
-            start, stop = starts[index], starts[index + 1]
-            regular = index not in graph.explicit
+            regular = index not in explicit
             from_hepevt(
                 self._written + index,
                 px[here],
@@ -148,31 +149,42 @@ class HepMCWriter(EventWriter):
                 pz[here],
                 energy[here],
                 mass[here],
-                graph.pdg_id[here],
-                graph.status[here],
-                graph.parents[here] if regular else None,
+                pdg_id[here],
+                status[here],
+                parents[here] if regular else None,
             )
             if not regular:
-                _add_vertices(event, graph.explicit[index])
+                _add_vertices(event, explicit[index])
             finish(index)
-            if exact:
-                key = (
-                    added[index],
-                    raw_integers[start * integer_row : stop * integer_row],
-                    raw_floats[start * float_row : stop * float_row],
-                )
-                text = records.get(key)
-                if text is None:
-                    if len(records) >= CACHED_RECORDS:
-                        records.clear()
-                    text = records[key] = record.pack(added[index], integers[start:stop], floats[start:stop])
-                attributes[record.RECORD] = text
-            else:
-                _add_flows(event, integers[start:stop, 3:].tolist(), added[index])
+            if self._version == 2:
+                _add_flows(event, integers[starts[index] : starts[index + 1], 3:].tolist(), added[index])
             write_event(event)
-            if self._buffer.tell() > CHUNK:
+            if buffer.tell() > CHUNK:
                 self._drain()
         self._written += len(batch)
+
+    def _packed(
+        self, starts: list[int], added: list[int], integers: npt.NDArray[np.int32], floats: npt.NDArray[np.float64]
+    ) -> list[str]:
+        """What HepMC has no place for, of each event as text."""
+        # Slices of bytes are cheaper than those of arrays, and can be looked up.
+        raw_integers, raw_floats = integers.tobytes(), floats.tobytes()
+        integer_row, float_row = integers.itemsize * integers.shape[1], floats.itemsize * floats.shape[1]
+        records = self._records
+        texts = []
+        for (start, stop), beams in zip(itertools.pairwise(starts), added, strict=True):
+            key = (
+                beams,
+                raw_integers[start * integer_row : stop * integer_row],
+                raw_floats[start * float_row : stop * float_row],
+            )
+            text = records.get(key)
+            if text is None:
+                if len(records) >= CACHED_RECORDS:
+                    records.clear()
+                text = records[key] = record.pack(beams, integers[start:stop], floats[start:stop])
+            texts.append(text)
+        return texts
 
     def _write_shower_level(self, batch: EventBatch) -> None:
         finish = _Finisher(self, batch)
@@ -218,8 +230,9 @@ class _Finisher:
     def __init__(self, writer: HepMCWriter, batch: EventBatch) -> None:
         n = len(batch)
         absent = np.full(n, np.nan)
-        weights = [batch.weight, *(batch.variations.get(name, absent) for name in writer._variations)]
-        self._weights = np.ascontiguousarray(np.stack(weights, axis=1))
+        self._weights = np.stack(
+            [batch.weight, *(batch.variations.get(name, absent) for name in writer._variations)], axis=1
+        )
         self._event = writer._event
         self._attributes = writer._event.attributes
         #: Name and, for each event, value of an attribute; None where the event does not get it.
@@ -232,33 +245,45 @@ class _Finisher:
         if writer._version == 3:
             self._take_texts(batch, numbers)
         else:
-            self._take_numbers(batch, numbers)
+            self._take_numbers(batch, numbers, writer._written + 1)
+        self._own: list[dict[str, Any]] = [{}] * n if batch.attributes is None else batch.attributes.tolist()
+        if writer._version == 2:
+            self._own = [_as_objects(own) for own in self._own]
         if writer._cross_section is not None:
-            self._values.append((record.CROSS_SECTION, [writer._cross_section] * n))
+            # Generators write a running estimate into each event; the run's value stands where there is none.
+            total = writer._cross_section
+            self.add(record.CROSS_SECTION, [None if record.CROSS_SECTION in own else total for own in self._own])
+
+    def add(self, name: str, values: list[Any]) -> None:
+        """Give each event an attribute; None where it does not get it."""
+        self._values.append((name, values))
 
     def _take_texts(self, batch: EventBatch, numbers: dict[str, list[float]]) -> None:
         # As text, a number keeps all its digits.
         for name, values in numbers.items():
-            self._values.append((name, [None if value == UNKNOWN else repr(value) for value in values]))
-        self._values.append((record.PROCESS, list(map(str, batch.process_id.tolist()))))
+            self.add(name, [None if value == UNKNOWN else repr(value) for value in values])
+        self.add(record.PROCESS, list(map(str, batch.process_id.tolist())))
         for name, texts in ((record.COMMENTS, batch.comments), (record.TAG_ATTRIBUTES, batch.tag_attributes)):
             if texts is not None:
-                self._values.append((name, [_AS_JSON(text) if text else None for text in texts]))
+                self.add(name, [_AS_JSON(text) if text else None for text in texts])
         missing = np.isnan(self._weights)
         if missing.any():
             # A reader of HepMC3 stops at the word "nan", so a weight that an event lacks is written as 0 and listed.
             self._weights = np.where(missing, 0.0, self._weights)
             lists = [" ".join(map(str, np.flatnonzero(row).tolist())) or None for row in missing]
-            self._values.append((record.MISSING, lists))
+            self.add(record.MISSING, lists)
 
-    def _take_numbers(self, batch: EventBatch, numbers: dict[str, list[float]]) -> None:
+    def _take_numbers(self, batch: EventBatch, numbers: dict[str, list[float]], first_event: int) -> None:
         # HepMC2 has columns of its own for these.
-        self._values += list(numbers.items())
+        for name, values in numbers.items():
+            self.add(name, values)
         process = batch.process_id
-        if np.any(process != process.astype(np.int32)):
-            wrong = process[process != process.astype(np.int32)][0]
-            raise OutputError(f"process {wrong}: HepMC2 holds process numbers of 32 bits")
-        self._values.append((record.PROCESS, process.tolist()))
+        wrong = np.flatnonzero(process != process.astype(np.int32))
+        if wrong.size:
+            raise OutputError(
+                f"event {first_event + wrong[0]}: process {process[wrong[0]]}: HepMC2 holds process numbers of 32 bits"
+            )
+        self.add(record.PROCESS, process.tolist())
 
     def __call__(self, index: int) -> None:
         self._event.weights = self._weights[index]
@@ -267,6 +292,31 @@ class _Finisher:
             value = values[index]
             if value is not None:
                 attributes[name] = value
+        if self._own[index]:
+            self._attach(self._own[index])
+
+    def _attach(self, own: Mapping[str, Any]) -> None:
+        """Attach the event's own attributes, and those of its particles and vertices."""
+        for name, value in own.items():
+            owner, blank, inner = name.partition(" ")
+            if not blank:
+                self._attributes[name] = value
+                continue
+            number = int(owner)
+            owners = self._event.particles if number > 0 else self._event.vertices
+            if 0 < abs(number) <= len(owners):
+                owners[abs(number) - 1].attributes[inner] = value
+
+
+def _as_objects(own: Mapping[str, str]) -> dict[str, Any]:
+    """Cross section, PDFs and heavy ions as objects, for which HepMC2 has lines; it has none for other attributes."""
+    objects: dict[str, Any] = {}
+    for name in (record.CROSS_SECTION, record.PDF_INFO, record.HEAVY_ION):
+        if name in own:
+            value = getattr(pyhepmc, name)()
+            if value.from_string(own[name]):
+                objects[name] = value
+    return objects
 
 
 def _add_vertices(event: Any, graph: list[Vertex], positions: list[tuple[Any, ...]] | None = None) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import io
 import itertools
@@ -188,6 +189,23 @@ def test_weights_names_cross_section_and_tools_read_by_pyhepmc():
     assert "mlgen" in [tool.name for tool in zed.run_info.tools]
 
 
+def test_stages_are_tools():
+    stages = [
+        {"stage": "generator", "plugin": "cfm", "version": "1.2", "exactness": "approximate", "model_sha256": "ab12"},
+        {"stage": "unweighting", "plugin": "plain", "version": "0.1", "exactness": "exact", "model_sha256": ""},
+    ]
+    run = RUN.replace(provenance=({"version": "0.2", "stages": stages}, {"version": "0.3", "command": "convert"}))
+    data = written(HepMC3(), run, hard_batch())
+    tools = [(tool.name, tool.version, tool.description) for tool in graphs(data)[0].run_info.tools]
+    assert tools[1][:2] == ("mlgen", "0.3")
+    assert tools[2:] == [
+        ("mlgen:cfm", "1.2", "generator, approximate, model ab12"),
+        ("mlgen:plain", "0.1", "unweighting, exact"),
+    ]
+    reader, _ = read(HepMC3(), data)
+    assert reader.run_info == run
+
+
 def test_weight_names_stay_different():
     assert hepmc_record.weight_names(["a b", "a_b", "Default", ""]) == [
         "Default",
@@ -303,7 +321,7 @@ def test_mother_after_daughter_is_refused():
 @pytest.mark.parametrize("event_format", [HepMC3(), HepMC2()])
 def test_undeclared_variation_is_refused(event_format):
     batch = event([(22, 1, 0, 0, 0, 0, 0.0, 0.0, 1.0, 1.0, 0.0)], variations={"scale up 3": np.array([1.0])})
-    with pytest.raises(OutputError, match=r"'scale up 3'.*did you mean 'scale up 2'"):
+    with pytest.raises(OutputError, match=r"event 1: .*'scale up 3'.*did you mean 'scale up 2'"):
         written(event_format, RUN, batch)
 
 
@@ -421,6 +439,100 @@ def foreign_showers(n=5):
         graph.cross_section = section
         result.append(graph)
     return result
+
+
+def attributed_showers():
+    """Three showers with a running cross section, PDFs, heavy ions and attributes of particles and vertices."""
+    run = foreign_run()
+    result = []
+    for number, (value, error) in enumerate([(100.0, 30.0), (50.0, 7.0), (42.125, 1 / 3)]):
+        graph = shower(number, run)
+        graph.weights = [1.0, 2.0, 3.0]
+        section = pyhepmc.GenCrossSection()
+        # As Pythia does it: the attribute has to know its event to hold an entry for each weight.
+        graph.cross_section = section
+        section.set_cross_section(value, error, 10 * (number + 1), 25 * (number + 1))
+        section.set_xsec("up", 2 * value)
+        pdf = pyhepmc.GenPdfInfo()
+        pdf.parton_id1, pdf.parton_id2, pdf.x1, pdf.x2, pdf.scale = 21, 1, 0.1 + number, 0.02, 91.0
+        pdf.xf1, pdf.xf2, pdf.pdf_id1, pdf.pdf_id2 = 0.5, 0.25, 247000, 247001
+        graph.pdf_info = pdf
+        ion = pyhepmc.GenHeavyIon()
+        ion.Ncoll, ion.impact_parameter = 3 + number, 4.5
+        graph.heavy_ion = ion
+        graph.attributes["note"] = "one\ntwo \\ | three"
+        graph.attributes["trials"] = 17 + number
+        graph.particles[4].attributes["theta"] = 0.25
+        graph.vertices[2].attributes["kind"] = "a b"
+        result.append(graph)
+    return result
+
+
+def texts_of(data):
+    """The attributes of each event as they stand in the file; HepMC3 leaves open in which order."""
+    events = re.split(rb"(?m)^E ", data)[1:]
+    return [sorted(line for line in event.split(b"\n") if line.startswith(b"A ")) for event in events]
+
+
+def test_attributes_of_events_come_back():
+    data = foreign_file("HepMC3", attributed_showers())
+    reader, (batch,) = read(HepMC3(), data)
+    assert [p.cross_section for p in reader.run_info.processes] == [100.0]
+    assert batch.attributes[2]["trials"] == "19"
+    assert batch.attributes[0]["note"] == "one\ntwo \\ | three"
+    assert "alphaQCD" not in batch.attributes[0]
+    again = written(HepMC3(), reader.run_info, batch[:1], batch[1:])
+
+    def comparable(lines):
+        # Numbers that have a column may change in the digits of a zero at the end.
+        return [line for line in lines if line.split()[2] not in (b"alphaQCD", b"event_scale")]
+
+    assert list(map(comparable, texts_of(again))) == list(map(comparable, texts_of(data)))
+    for graph, reference in zip(graphs(again), graphs(data), strict=True):
+        section, expected = graph.cross_section, reference.cross_section
+        assert [section.xsec(i) for i in range(3)] == [expected.xsec(i) for i in range(3)]
+        assert section.xsec_err() == expected.xsec_err()
+        assert section.accepted_events == expected.accepted_events > 0
+        assert section.attempted_events == expected.attempted_events > 0
+        assert graph.pdf_info == reference.pdf_info
+        assert graph.heavy_ion == reference.heavy_ion
+        assert graph.particles[4].attributes["theta"].astype(float) == 0.25
+    values = [graph.cross_section.xsec() for graph in graphs(again)]
+    assert values == [100.0, 50.0, 42.125]
+
+
+def test_events_without_cross_section_get_that_of_the_run():
+    first, second, _ = attributed_showers()
+    third = shower(7, first.run_info)
+    third.weights = [1.0, 1.0, 1.0]
+    reader, (batch,) = read(HepMC3(), foreign_file("HepMC3", [first, second, third]))
+    sections = [graph.cross_section.xsec() for graph in graphs(written(HepMC3(), reader.run_info, batch))]
+    assert sections == [100.0, 50.0, 100.0]
+
+
+def test_attributes_that_hepmc2_has_lines_for():
+    reader, (batch,) = read(HepMC3(), foreign_file("HepMC3", attributed_showers()))
+    data = written(HepMC2(), reader.run_info, batch)
+    for graph, reference in zip(graphs(data, "HepMC2"), attributed_showers(), strict=True):
+        assert graph.cross_section.xsec() == reference.cross_section.xsec()
+        assert graph.pdf_info.x1 == reference.pdf_info.x1
+        assert graph.pdf_info.pdf_id2 == 247001
+        assert graph.heavy_ion.Ncoll == reference.heavy_ion.Ncoll
+    _, (got,) = read(HepMC2(), data)
+    newer = graphs(written(HepMC3(), reader.run_info, got))
+    assert [graph.cross_section.xsec() for graph in newer] == [100.0, 50.0, 42.125]
+    assert [graph.pdf_info.x1 for graph in newer] == [0.1, 1.1, 2.1]
+
+
+def test_attributes_are_cut_and_joined():
+    _, (batch,) = read(HepMC3(), foreign_file("HepMC3", attributed_showers()))
+    _, (plain,) = read(HepMC3(), foreign_file("HepMC3", [shower(9, foreign_run())]))
+    assert plain.attributes is None
+    joined = EventBatch.concatenate([batch[1:2], batch[np.array([2, 0])]])
+    assert [attributes["trials"] for attributes in joined.attributes] == ["18", "19", "17"]
+    bare = EventBatch.concatenate([batch, dataclasses.replace(batch, attributes=None)])
+    assert bare.attributes[2]["trials"] == "19"
+    assert bare.attributes[3:].tolist() == [{}, {}, {}]
 
 
 def assert_same_graph(batch, index, graph):
@@ -571,6 +683,17 @@ def test_position_of_the_event_is_inherited():
     assert_same_graph(batch, 0, graphs(data)[0])
 
 
+@pytest.mark.parametrize(("old", "new"), [(rb"(@ \S+) \S+", rb"\1"), (rb"@ \S+", b"@ x"), (rb"@ \S+", b"@ inf")])
+def test_broken_position(old, new):
+    data = broken(foreign_file("HepMC3", foreign_showers()), old, new)
+    with pytest.raises(InputError, match="event 2") as caught:
+        read(HepMC3(), data)
+    assert "position" in str(caught.value) or "is expected" in str(caught.value)
+    reader, (batch,) = read(HepMC3(), data, on_error="skip")
+    assert len(batch) == 4
+    assert reader.skipped.count == 1
+
+
 def test_weights_without_names():
     graph = shower(1)
     graph.weights = [1.0, 2.0, 3.0]
@@ -582,6 +705,7 @@ def test_weights_without_names():
 def test_batches_end_early_where_particles_are_many(monkeypatch):
     data = foreign_file("HepMC3", foreign_showers())
     monkeypatch.setattr(hepmc_reader, "BATCH_PARTICLES", 100)
+    monkeypatch.setattr(hepmc_reader, "GROUP_LINES", 100)
     _, batches = read(HepMC3(), data)
     assert len(batches) > 1
     assert sum(map(len, batches)) == 5
@@ -718,6 +842,28 @@ def test_joined_files():
     other = written(HepMC3(), renamed, event([(22, 1, 0, 0, 0, 0, 0.0, 0.0, 1.0, 1.0, 0.0)]))
     with pytest.raises(InputError, match="other weights"):
         read(HepMC3(), one + other)
+    reader, (got,) = read(HepMC3(), one + other * 2 + one, on_error="skip")
+    assert len(got) == 6
+    assert reader.skipped.count == 2
+
+
+def test_hard_and_shower_level_events_in_one_file():
+    batch = hard_batch()
+    hard = written(HepMC3(), RUN, batch)
+    _, (showered,) = read(HepMC3(), foreign_file("HepMC3", [shower(1), shower(2)]))
+    _, batches = read(
+        HepMC3(), hard + written(HepMC3(), RUN, showered) + broken(hard, rb"(?m)^W \S+", rb"W nan"), on_error="skip"
+    )
+    assert [(len(b), b.has_graph) for b in batches] == [(3, False), (2, True), (2, False)]
+    assert_same_events(batches[0], batch, RUN.variation_names)
+    assert ak.to_list(batches[1].vertices) == ak.to_list(showered.vertices)
+
+
+def test_process_number_that_hepmc2_cannot_hold():
+    good = event([(22, 1, 0, 0, 0, 0, 0.0, 0.0, 1.0, 1.0, 0.0)])
+    bad = event([(22, 1, 0, 0, 0, 0, 0.0, 0.0, 1.0, 1.0, 0.0)], process_id=[1 << 40])
+    with pytest.raises(OutputError, match="event 2: process 1099511627776"):
+        written(HepMC2(), RUN, good, bad)
 
 
 def test_line_ends_of_windows():
