@@ -16,16 +16,9 @@ from mlgen.errors import InputError
 from mlgen.event_format import EventReader, ReadOptions, Skipped
 from mlgen.events import EventBatch
 from mlgen.formats import hepmc_record as record
-from mlgen.formats.hepmc_parse import (
-    PDG_ID,
-    PX,
-    STATUS,
-    BrokenEventError,
-    RawEvents,
-    number_of,
-    parse_hepmc2,
-    parse_hepmc3,
-)
+from mlgen.formats.hepmc2_parse import parse_hepmc2
+from mlgen.formats.hepmc3_parse import parse_hepmc3
+from mlgen.formats.hepmc_raw import PDG_ID, PX, STATUS, BrokenEventError, RawEvents, number_of
 from mlgen.formats.hepmc_run import attributes_and_tools, beams_of, listed_names, names_for, processes_of
 from mlgen.run_info import RunInfo, Variation
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlgen import __version__
 from mlgen.formats import hepmc_record as record
-from mlgen.formats.hepmc_parse import ENERGY, PDG_ID, STATUS, BrokenEventError, RawEvents, unescape
+from mlgen.formats.hepmc_raw import ENERGY, PDG_ID, STATUS, BrokenEventError, RawEvents, unescape
 from mlgen.run_info import Beam, Process, RunInfo
 
 
