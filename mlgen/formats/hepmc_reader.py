@@ -155,7 +155,7 @@ class HepMCReader(EventReader):
             problem,
             event=event,
             line=line,
-            advice="Copy or write the file again, or leave out what is broken with on_error='skip'.",
+            advice="Copy or write the file again, or leave out what is broken with --on-error skip.",
         )
         if self._options.on_error == "stop":
             raise error

@@ -23,6 +23,7 @@ _ROOT = re.compile(r"<LesHouchesEvents([^>]*)>")
 _COMMENT = re.compile(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>", re.DOTALL)
 _NOT_NEWLINE = re.compile(r"[^\n]")
 _INIT = re.compile(r"<init(?=[\s>])[^>]*>")
+_TEN_NUMBERS = re.compile(r"\s*(?:[-+.\dEeDd]+[^\S\n]+){9}[-+.\dEeDd]+[^\S\n]*\n")
 _VARIATIONS = re.compile(r"[ \t]*<initrwgt[^>]*>(.*?)</initrwgt>[^\S\n]*\n?", re.DOTALL)
 _PROVENANCE = re.compile(r"<mlgen><!\[CDATA\[(.*?)\]\]></mlgen>\n?", re.DOTALL)
 _EMPTY_HEADER = re.compile(r"<header>\s*</header>\s*")
@@ -68,9 +69,11 @@ def read_header(text: str, source: str) -> RunInfo:
     root, start, stop = _ROOT.search(masked), list(_INIT.finditer(masked)), masked.rfind("</init")
     if root is None or not start or stop < 0:
         raise InputError(source, "there is no <init> block before the first event; a Les Houches file needs one")
-    preamble = text[root.end() : start[-1].start()].strip("\n")
-    init_line = text.count("\n", 0, start[-1].end()) + 1
-    first, processes, init_text = _read_init(text[start[-1].end() : stop], source, init_line)
+    # Where the word stands in a remark as well, the tag is what the ten numbers follow.
+    init = next((tag for tag in reversed(start) if _TEN_NUMBERS.match(masked, tag.end())), start[-1])
+    preamble = text[root.end() : init.start()].strip("\n")
+    init_line = text.count("\n", 0, init.end()) + 1
+    first, processes, init_text = _read_init(text[init.end() : stop], source, init_line)
 
     variations: dict[str, Variation] = {}
     groups: list[Mapping[str, str]] = []

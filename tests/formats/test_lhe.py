@@ -282,6 +282,7 @@ def test_event_groups_and_blank_lines_are_read():
 def test_tags_in_comments_are_mere_words():
     content = HARD.replace(b"<!--", b"<!-- <init> nothing </init> <event> </event>", 1)
     content = content.replace(b"<init>\n", b"<init>\n<!-- beams of <init> -->\n", 1)
+    content = content.replace(b"<generator name", b"# after <init> comes <event>\n<generator name", 1)
     content = content.replace(b'<event npLO="0"', b'<!-- between <event> events -->\n<event npLO="0" a="x>y"', 1)
     reader, [batch] = read(content)
     assert reader.run_info.cross_section == 12.0
