@@ -21,7 +21,7 @@ from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import Reporter, RunResult, StageResult, provenance, silent, stage_result
 from mlgen.errors import WriteFailure
-from mlgen.events import EventBatch, FloatArray, rebatched
+from mlgen.events import EventBatch, rebatched
 from mlgen.formats.reading import EventStream, open_events
 from mlgen.formats.writing import Output, create_events
 from mlgen.plugins import plugin_errors, plugin_manager
@@ -201,16 +201,16 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
     unweighter = cast(Unweighter, plugin_manager().create(stage.registered, stage.settings))
     with reporter("looking for the maximum weight") as progress, timer("maximum weight"):
 
-        def weights() -> Iterator[FloatArray]:
+        def candidates() -> Iterator[Candidates]:
             done = 0
             for batch in source:
                 done += len(batch)
                 source.negative_weights |= bool(np.any(batch.weight < 0))
-                yield batch.weight
+                yield Candidates(batch.weight)
                 progress(Progress(done, source.count or 0))
 
         with plugin_errors(stage.registered):
-            unweighter.prepare(Candidates(weight) for weight in weights())
+            unweighter.prepare(candidates())
     return unweighter
 
 
