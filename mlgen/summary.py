@@ -16,6 +16,7 @@ from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream
 from mlgen.run_info import RunInfo
 from mlgen.stages import Progress, ProgressCallback, no_progress
+from mlgen.trials import trials_of
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Summary:
         largest_weight: Largest nominal weight.
         negative: Events with a negative weight.
         zero: Events with weight zero.
+        trials: Sum of the events' trials (`mlgen.trials`).
         particles: Final-state particles of each kind (all events), by PDG id.
         reactions: Hard processes ``((incoming), (outgoing))`` as PDG ids, with the number of events; empty for
             shower-level events.
@@ -47,6 +49,7 @@ class Summary:
     largest_weight: float = -math.inf
     negative: int = 0
     zero: int = 0
+    trials: float = 0.0
     shower_level: bool = False
     particles: Counter[int] = field(default_factory=Counter)
     reactions: Counter[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=Counter)
@@ -79,6 +82,7 @@ class Summary:
         self.largest_weight = max(self.largest_weight, float(weight.max()))
         self.negative += int((weight < 0).sum())
         self.zero += int((weight == 0).sum())
+        self.trials += float(trials_of(batch).sum())
         status, pdg_id = batch.column("status"), batch.column("pdg_id")
         self.particles.update(_counted(pdg_id[status == 1]))
         if batch.has_graph:
@@ -108,6 +112,7 @@ class Summary:
             "effective_sample_size": self.effective_sample_size,
             "negative_fraction": self.negative_fraction,
             "zero_weights": self.zero,
+            "trials": self.trials,
             "variations": list(info.variation_names),
             "level": "shower" if self.shower_level else "hard process",
             "final_particles": {str(pdg_id): count for pdg_id, count in self.particles.most_common()},

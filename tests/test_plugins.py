@@ -119,7 +119,7 @@ def names(manager: PluginManager, stage: Stage) -> list[str]:
 
 def failures(manager: PluginManager, distribution: str) -> list[str]:
     """What is told of a package after every hook was called."""
-    assert manager.stage_plugins is not None
+    assert set(manager.stage_plugins) == set(Stage)
     return [str(failure) for failure in manager.failures if failure.source.distribution == distribution]
 
 

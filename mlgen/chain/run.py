@@ -28,6 +28,7 @@ from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, EventGenerator, Progress, ProgressCallback, Unweighter
+from mlgen.trials import attributes_without_trials, trials_of
 
 
 @dataclass(slots=True)
@@ -54,8 +55,10 @@ class _Source:
     events: EventStream | None = None
     generator: EventGenerator | None = None
     count: int | None = None
-    #: Whether a pass over the events has met one.
+    #: What the pass before the unweighting found: a negative weight, the number of events, the sum of their trials.
     negative_weights: bool = False
+    candidates: int = 0
+    trials: float = 0.0
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self.generator is not None:
@@ -129,7 +132,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         stages=tuple(stages),
         skipped=skipped,
         seconds=timer.seconds,
-        remarks=_remarks(events),
+        remarks=_remarks(events, source),
     )
 
 
@@ -202,12 +205,12 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
     with reporter("looking for the maximum weight") as progress, timer("maximum weight"):
 
         def candidates() -> Iterator[Candidates]:
-            done = 0
             for batch in source:
-                done += len(batch)
+                source.candidates += len(batch)
+                source.trials += float(trials_of(batch).sum())
                 source.negative_weights |= bool(np.any(batch.weight < 0))
                 yield Candidates(batch.weight)
-                progress(Progress(done, source.count or 0))
+                progress(Progress(source.candidates, source.count or 0))
 
         with plugin_errors(stage.registered):
             unweighter.prepare(candidates())
@@ -239,7 +242,7 @@ def _write(
         nonlocal seen
         for index, batch in enumerate(source):
             seen += len(batch)
-            yield _unweighted(plan, unweighter, batch, index) if unweighter is not None else batch
+            yield _unweighted(plan, source, unweighter, batch, index) if unweighter is not None else batch
 
     for batch in rebatched(chosen(), plan.card.model.run.batch_size):
         for output in outputs:
@@ -250,21 +253,30 @@ def _write(
     return written
 
 
-def _unweighted(plan: Plan, unweighter: Unweighter, batch: EventBatch, index: int) -> EventBatch:
+def _unweighted(plan: Plan, source: _Source, unweighter: Unweighter, batch: EventBatch, index: int) -> EventBatch:
     stage = cast(PlannedStage, plan.unweighting)
     rng = random_generator(plan.card.model.run.seed, Work.UNWEIGHT, index)
     with plugin_errors(stage.registered):
         accepted = unweighter.unweight(Candidates(batch.weight), rng)
         check_unweighted(accepted, len(batch))
     kept = batch[accepted.index]
+    # The new weights average to what the candidates' do; where candidates stand for several trials each, to the sum of
+    # weights over the sum of trials, which is the cross section. The events that are left stand for one trial each.
+    weight = accepted.weight * (source.candidates / source.trials)
     # A variation keeps its ratio to the nominal weight.
-    ratio = np.divide(accepted.weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
+    ratio = np.divide(weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
     variations = {name: values * ratio for name, values in kept.variations.items()}
-    return dataclasses.replace(kept, weight=accepted.weight, variations=variations)
+    attributes = attributes_without_trials(kept)
+    return dataclasses.replace(kept, weight=weight, variations=variations, tag_attributes=attributes)
 
 
-def _remarks(events: EventStream | None) -> tuple[str, ...]:
+def _remarks(events: EventStream | None, source: _Source) -> tuple[str, ...]:
     remarks = []
+    if source.trials != source.candidates:
+        remarks.append(
+            f"the {source.candidates:,} candidates stand for {source.trials:,.0f} trials: their cross section is the "
+            "sum of weights over the sum of trials, to which the weights of the unweighted events average"
+        )
     if events is not None and (events.skipped.count or events.skipped.reasons):
         remarks.append(f"{events.skipped.count:,} input events could not be read and were left out:")
         remarks += [f"  {reason}" for reason in events.skipped.reasons]

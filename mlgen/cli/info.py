@@ -10,6 +10,7 @@ import click
 from mlgen.cli import options
 
 if TYPE_CHECKING:
+    from mlgen.event_format import OnError
     from mlgen.summary import Summary
 
 #: What is shown by name; the rest is counted. --json has everything.
@@ -32,9 +33,9 @@ def command(files: tuple[str, ...], input_format: str | None, on_error: str | No
     from mlgen.formats import open_events
     from mlgen.summary import summarise
 
-    mode = "skip" if on_error == "skip" else "stop"
+    mode: OnError = "skip" if on_error == "skip" else "stop"
     with (
-        open_events(*files, on_error=mode, format_name=input_format) as events,  # type: ignore[arg-type]
+        open_events(*files, on_error=mode, format_name=input_format) as events,
         reporter("reading") as progress,
     ):
         summary = summarise(events, progress)
@@ -73,6 +74,9 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "weights", f"{info.normalisation.value} (IDWTUP {info.weight_strategy})"
     yield "  smallest, largest", f"{number(summary.smallest_weight)}, {number(summary.largest_weight)}"
     yield "  mean", number(summary.mean_weight, 6)
+    if summary.trials != summary.events:
+        over_trials = with_error(summary.sum_of_weights / summary.trials, 0.0)
+        yield "  sum over trials", f"{over_trials} ({number(summary.trials)} trials)"
     yield "  negative", f"{summary.negative_fraction:.2%} ({summary.negative:,} events)"
     yield "  effective sample size", number(summary.effective_sample_size, 5)
     names = info.variation_names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,12 +75,17 @@ def listed_names(lines: Sequence[bytes]) -> list[str]:
 
 
 def names_for(names: list[str], weights: int) -> list[str]:
-    """Names of all weights: those listed, or ``weight_1``, ... for the further ones when there is no list."""
+    """Names of all weights, each once: those listed, or ``weight_1``, ... for the further ones without a list."""
     if len(names) != weights and len(split := " ".join(names).split()) == weights:
         # Some programs separate the names by blanks.
-        return split
+        names = split
     if names:
-        return names
+        before: Counter[str] = Counter()
+        unique = []
+        for name in names:
+            before[name] += 1
+            unique.append(name if before[name] == 1 else f"{name} ({before[name]})")
+        return unique
     return ["", *(f"weight_{index}" for index in range(1, weights))]
 
 

@@ -147,8 +147,11 @@ def _read_variations(block: str, variations: dict[str, Variation], groups: list[
         else:
             attributes = _attributes(entry["attributes"])
             name = attributes.pop("id", str(len(variations) + 1))
-            variation = Variation(name, html.unescape((entry["text"] or "").strip()), attributes, group)
-            variations.setdefault(name, variation)
+            # An id that is declared twice keeps its place in the order, which bare lists of weights follow; the second
+            # is named as the reader of events names a weight that an event has twice.
+            same = sum(known == name or known.startswith(f"{name} (") for known in variations)
+            name += f" ({same + 1})" if name in variations else ""
+            variations[name] = Variation(name, html.unescape((entry["text"] or "").strip()), attributes, group)
 
 
 def _generator(preamble: str, init_text: str) -> str:

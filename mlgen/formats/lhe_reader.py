@@ -99,15 +99,21 @@ class LesHouchesReader(EventReader):
             self.run_info = self.run_info.with_variations(tuple(self._first.variations))
 
     def _read_head(self) -> tuple[bytes, bytes]:
-        buffer = b""
-        while (end := _INIT_END.search(_masked(buffer))) is None:
+        buffer = bytearray()
+        end = None
+        while end is None:
             chunk = self._stream.read1(CHUNK_BYTES)
+            known = max(0, len(buffer) - len(b"</init"))
             buffer += chunk
             if not chunk or len(buffer) > LONGEST_HEADER:
                 problem = "the file ends before </init>" if not chunk else "there is no </init> in the first 512 MB"
                 raise InputError(self._options.source, f"{problem}; a Les Houches file has <init> before its events")
-        self._line += buffer.count(b"\n", 0, end.end())
-        return buffer[: end.end()], buffer[end.end() :]
+            # Headers of many megabytes come in many pieces: look closely only when there is something to find.
+            if buffer.find(b"</init", known) >= 0:
+                end = _INIT_END.search(_masked(bytes(buffer)))
+        head, rest = bytes(buffer[: end.end()]), bytes(buffer[end.end() :])
+        self._line += head.count(b"\n")
+        return head, rest
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self._first is not None:

@@ -311,3 +311,30 @@ def test_what_a_generator_gives_is_checked(kind, message, trained, monkeypatch):
     with pytest.raises(PluginFailure, match=rf"generator plugin 'cfm' of mlgen-hep .*{message}"):
         run_chain(plan_chain(card(text, folder)))
     assert not (folder / "bad.lhe").exists()
+
+
+def test_trials_enter_the_cross_section_of_unweighted_events(examples, tmp_path):
+    """Sherpa's convention: sum of weights over sum of trials, whatever the unweighting leaves out."""
+    import dataclasses
+
+    from mlgen.formats import create_events
+
+    source = whole(examples / "zjet_weighted.lhe.gz")
+    trials = np.random.default_rng(8).geometric(0.3, len(source))
+    marked = dataclasses.replace(
+        source,
+        tag_attributes=np.array([f' npLO="1" trials="{t}.0"' for t in trials], object),
+        variations={"double": 2 * source.weight},
+    )
+    with open_events(examples / "zjet_weighted.lhe.gz") as events:
+        info = events.run_info.with_variations(("double",))
+    with create_events(tmp_path / "trials.lhe", info) as output:
+        output.write(marked)
+    text = "[input]\nfile = 'trials.lhe'\n[unweighting]\nplugin = 'hit-or-miss'\n[output]\nfiles = ['out.lhe']\n"
+    result = run_chain(plan_chain(card(text, tmp_path)))
+    kept = whole(tmp_path / "out.lhe")
+    # All weights are positive and none is above the maximum, so that each new weight is the cross section itself.
+    assert kept.weight == pytest.approx(source.weight.sum() / trials.sum(), rel=1e-12)
+    assert kept.variations["double"] == pytest.approx(2 * kept.weight, rel=1e-12)
+    assert set(kept.tag_attributes) == {' npLO="1"'}
+    assert f"{trials.sum():,} trials" in result.remarks[0]

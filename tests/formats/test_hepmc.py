@@ -985,3 +985,11 @@ def test_real_files_come_back_exactly(path):
         into, out = sum(p.momentum.e for p in hard.particles_in), sum(p.momentum.e for p in hard.particles_out)
         # The files give momenta with 8 to 11 digits.
         assert out == pytest.approx(into, rel=1e-5)
+
+
+def test_weight_names_of_a_foreign_file_that_come_twice_are_kept_apart():
+    from mlgen.formats.hepmc_run import names_for
+
+    assert names_for(["Default", "a", "a", "a"], 4) == ["Default", "a", "a (2)", "a (3)"]
+    assert names_for(["Default a a"], 3) == ["Default", "a", "a (2)"]
+    assert names_for([], 3) == ["", "weight_1", "weight_2"]

@@ -302,6 +302,22 @@ def test_lists_of_weights_of_any_length():
     assert batch.variations["MUR=2 MUF=1"][1] == 9.0
 
 
+def test_a_weight_that_is_declared_twice_keeps_its_place_in_bare_lists():
+    content = HARD.replace(b"<weight id='MUR=0.5 MUF=1'", b"<weight id='loose'", 1)
+    name = b"<rwgt>\n<wgt id='loose'> -1.5 </wgt>\n<wgt id='undeclared'> 3 </wgt>\n</rwgt>"
+    reader, [batch] = read(content.replace(name, b"<weights> 7 8 9 </weights>"))
+    assert reader.run_info.variation_names[:3] == ("loose", "loose (2)", "MUR=2 MUF=1")
+    values = [batch.variations[name][1] for name in reader.run_info.variation_names[:3]]
+    assert values == [7.0, 8.0, 9.0]
+
+
+def test_a_header_of_many_megabytes():
+    filler = b"<!-- " + b"some words </init\n" * 400_000 + b"-->\n"
+    reader, [batch] = read(HARD.replace(b"<header>", filler + b"<header>", 1))
+    assert len(batch) == 2
+    assert len(reader.run_info.header) > len(filler)
+
+
 def test_several_blocks_of_weights():
     _, [batch] = read(HARD.replace(b"<scales", b"<rwgt><wgt pid='1' id='late'> 5 </wgt></rwgt>\n<scales", 1))
     assert batch.variations["late"][0] == 5.0

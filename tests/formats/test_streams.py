@@ -387,13 +387,14 @@ def test_shower_level_events_do_not_fit_everywhere(suffix, tmp_path):
     assert "write HepMC (.hepmc3) or ROOT" in str(caught.value)
 
 
-def test_a_weight_that_is_declared_twice_counts_once(tmp_path):
-    """Headers that were put together from two have an id twice; an event still has one value of it."""
+def test_a_weight_that_is_declared_twice_keeps_both_places(tmp_path):
+    """Headers that were put together from two have an id twice; bare lists of weights follow the declared order."""
     path = write(tmp_path / "once.lhe", batch_of(1), INFO.with_variations(("up", "down")))
     text = path.read_text().replace("</initrwgt>", "<weight id='up'> again </weight>\n</initrwgt>")
     path.write_text(text.replace('<weight id="up">  </weight>', '<weight id="up"> first </weight>'))
     with open_events(path) as events:
-        assert [(v.name, v.description) for v in events.run_info.variations] == [("up", "first"), ("down", "")]
+        declared = [(v.name, v.description) for v in events.run_info.variations]
+        assert declared == [("up", "first"), ("down", ""), ("up (2)", "again")]
     with pytest.raises(RunInfoError, match="declares the weight 'up' 2 times"):
         events.run_info.replace(variations=events.run_info.variations[:1] * 2)
 
