@@ -1,0 +1,1 @@
+"""Compares samples: observables, histograms, tests, and a report that shows them."""

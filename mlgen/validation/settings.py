@@ -1,0 +1,62 @@
+"""What can be set for a validation: the card's [validation] section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ObservableSettings(_Section):
+    """One observable of the user's own."""
+
+    expression: str = Field(description="for instance \"m('mu-', 'mu+')\"")
+    label: str | None = Field(None, description="for axes, as Matplotlib mathtext; the name when left out")
+    unit: str = Field("", description="GeV, rad, ...")
+    bins: int | None = Field(None, ge=2, le=1000, description="number of bins")
+    range: tuple[float, float] | None = Field(None, description="lower and upper end of the axis")
+    log: bool | None = Field(None, description="logarithmic axis; chosen from the values when left out")
+
+
+class JetSettings(_Section):
+    """Jets from the hadrons of shower-level events; needs the package fastjet."""
+
+    algorithm: Literal["anti-kt", "kt", "cambridge-aachen"] = "anti-kt"
+    radius: float = Field(0.4, gt=0, le=3)
+    pt_min: float = Field(20.0, ge=0, description="GeV")
+    abs_eta_max: float = Field(5.0, gt=0)
+
+
+class ClassifierSettings(_Section):
+    """The classifier two-sample test."""
+
+    methods: list[Literal["gradient boosting", "network"]] = Field(["gradient boosting", "network"], min_length=1)
+    seeds: int = Field(3, ge=1, le=100, description="trainings of each method")
+    events: int = Field(50_000, ge=100, description="events of each sample that are used, at most")
+
+
+def _as_settings(value: Any) -> Any:
+    return {"expression": value} if isinstance(value, str) else value
+
+
+class ValidationSettings(_Section):
+    """[validation]: what is compared, and how."""
+
+    observables: dict[str, Annotated[ObservableSettings, BeforeValidator(_as_settings)]] = Field(
+        default_factory=dict, description="observables of your own: a name and an expression, or a table"
+    )
+    select: str = Field("", description="only events for which this expression is true")
+    only: list[str] = Field(default_factory=list, description="only observables whose names match ('pT(*)')")
+    leave_out: list[str] = Field(default_factory=list, description="no observables whose names match")
+    leading: int = Field(4, ge=1, le=20, description="leading objects of each type that are looked at")
+    bins: int = Field(50, ge=2, le=1000, description="bins of a histogram")
+    band: list[str] = Field(["mlgen.*"], description="named weights that make the uncertainty band")
+    jets: JetSettings = JetSettings()
+    classifier: ClassifierSettings | Literal[False] = Field(
+        default_factory=ClassifierSettings, description="false leaves the classifier out"
+    )
+    significance: float = Field(0.01, gt=0, lt=0.5, description="chance of flagging anything when nothing differs")
