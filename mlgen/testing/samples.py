@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch
 from mlgen.run_info import Beam, Process, RunInfo
-from mlgen.showers import Geometry, Layer, ShowerBatch
+from mlgen.showers import Geometry, PolarLayer, ShowerBatch
 from mlgen.stages import FloatArray, IntArray
 
 BEAM_ENERGY = 6500.0
@@ -145,9 +145,10 @@ def showers(n: int, rng: np.random.Generator) -> ShowerBatch:
         n: Number of showers.
         rng: Source of all random numbers.
     """
-    geometry = Geometry("photon", (Layer(0, (0.0, 10.0, 20.0, 40.0), 2), Layer(1, (0.0, 10.0, 20.0, 40.0), 2)))
+    edges = (0.0, 10.0, 20.0, 40.0)
+    geometry = Geometry("photon", (PolarLayer(0, edges, 2), PolarLayer(1, edges, 2)))
     energy = np.exp(rng.uniform(np.log(1e3), np.log(1e5), n))
-    shape = np.tile(np.repeat([4.0, 2.0, 1.0], 2), 2)
+    shape = np.tile([4.0, 2.0, 1.0], 4)
     shares = rng.gamma(shape, size=(n, 12))
     shares *= rng.random((n, 12)) > 0.2
     deposited = energy * np.clip(rng.normal(0.8, 0.02, n), 0.5, 1.0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
@@ -13,7 +11,7 @@ from mlgen.errors import ModelError, TrainingError, WeightError
 from mlgen.events import EventBatch
 from mlgen.hookspecs import Plugin, hookimpl
 from mlgen.run_info import RunInfo
-from mlgen.showers import Geometry, Layer, ShowerBatch
+from mlgen.showers import Geometry, ShowerBatch
 from mlgen.stages import (
     Amplitude,
     AmplitudeSurrogate,
@@ -228,16 +226,14 @@ class ShowerLibrary(Toy, ShowerSurrogate):
         self.arrays = {
             "energy": np.concatenate([batch.incident_energy for batch in batches]),
             "voxels": np.concatenate([batch.voxels for batch in batches]),
-            "layers": text_array(json.dumps(dataclasses.asdict(batches[0].geometry))),
+            "layers": text_array(batches[0].geometry.to_json()),
         }
         progress(Progress(1, 1))
         return TrainingReport()
 
     @property
     def geometry(self):
-        values = json.loads(self.arrays["layers"].tobytes())
-        layers = [Layer(e["layer_id"], tuple(e["radial_edges"]), e["n_angular"]) for e in values["layers"]]
-        return Geometry(values["particle"], tuple(layers))
+        return Geometry.from_json(self.arrays["layers"].tobytes().decode())
 
     def generate(self, pdg_id, incident_energy, direction, rng):
         n = len(pdg_id)
