@@ -16,6 +16,7 @@ class Work(enum.IntEnum):
     TRAIN_GENERATOR = 1
     GENERATE = 2
     UNWEIGHT = 3
+    VALIDATE = 4
 
 
 def random_generator(seed: int, work: Work, batch: int = 0) -> np.random.Generator:

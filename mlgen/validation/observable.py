@@ -76,6 +76,11 @@ class ObservableSet(Protocol[Batch]):
         """The observables, in the order of the rows that a call gives."""
         ...
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know of the choice."""
+        ...
+
     def __call__(self, batch: Batch) -> Values:
         """Compute all of them."""
         ...

@@ -66,7 +66,7 @@ class ShapeTest:
         ndf: Its degrees of freedom; 0 when there are too few events for a test.
         chi2_p_value: Of `chi2`.
         smooth_p_value: Of a test with few degrees of freedom that is sensitive to broad, small distortions.
-        p_value: Of the two together.
+        p_value: Of these together with the most significant region.
         deviation: Where they differ most; None when there are too few events.
     """
 
@@ -211,9 +211,10 @@ class SampleRecord:
         cross_section: pb; NaN when the file does not say.
         cross_section_error: pb.
         normalisation: How the file's weights relate to the cross section, in words.
+        showers: Whether it holds calorimeter showers, not events.
         generator: Program that made the events.
         provenance: Records of every run of mlgen that the events went through, oldest first.
-        sha256: Of each file, empty for standard input.
+        sha256: Of its files' bytes, one after the other; empty for standard input.
         remarks: What one should know.
     """
 
@@ -228,8 +229,9 @@ class SampleRecord:
     cross_section_error: float
     normalisation: str
     generator: str
+    showers: bool = False
     provenance: tuple[Mapping[str, Any], ...] = ()
-    sha256: tuple[str, ...] = ()
+    sha256: str = ""
     remarks: tuple[str, ...] = ()
 
 

@@ -1,0 +1,48 @@
+"""A validation as plain types, for ``--json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mlgen.validation.record import ClassifierTest, ValidationResult
+
+
+def to_dict(result: ValidationResult) -> dict[str, Any]:
+    """Return everything but the learned weight of each event, which is summarised."""
+    content: dict[str, Any] = _plain(result)
+    content["agrees"] = result.agrees
+    for comparison, plain in zip(result.comparisons, content["comparisons"], strict=True):
+        plain["gates"] = [dict(zip(("measure", "value", "limit"), gate, strict=True)) for gate in comparison.gates]
+        if comparison.classifier is not None:
+            for name in ("learned_weights", "event_weights"):
+                del plain["classifier"][name]
+            plain["classifier"]["learned_weight_quantiles"] = _quantiles(comparison.classifier)
+    return content
+
+
+def _quantiles(test: ClassifierTest) -> dict[str, dict[str, float]]:
+    shares = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+    return {
+        sample: {str(share): float(np.quantile(weights, share)) for share in shares}
+        for sample, weights in test.learned_weights.items()
+        if len(weights)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value

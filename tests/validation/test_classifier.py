@@ -1,0 +1,233 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from mlgen.errors import WeightError
+from mlgen.stages import Progress
+from mlgen.validation.auc import weighted_auc
+from mlgen.validation.classifier import FEWEST_EVENTS, classifier_test
+from mlgen.validation.observable import Features, Kind, Observable
+from mlgen.validation.settings import ClassifierSettings
+
+ONE_SEED = ClassifierSettings(seeds=1)
+BOOSTING = ClassifierSettings(seeds=1, methods=["gradient boosting"])
+
+
+def features(values, weight=None, kinds=None):
+    values = np.asarray(values, dtype=float)
+    kinds = kinds or [Kind.CONTINUOUS] * values.shape[1]
+    observables = tuple(
+        Observable(f"x{k}", f"$x_{k}$", kind=kind, categories=("g", "q", "b") if kind is Kind.CATEGORY else ())
+        for k, kind in enumerate(kinds)
+    )
+    return Features(values, np.ones(len(values)) if weight is None else np.asarray(weight, dtype=float), observables)
+
+
+def test_auc_is_the_share_of_ordered_pairs_with_ties_and_weights():
+    """By the definition, over all pairs, for weights of either sign."""
+    rng = np.random.default_rng(1)
+    score = rng.integers(0, 6, 40).astype(float)
+    is_reference = np.arange(40) < 15
+    weight = rng.normal(1.0, 1.0, 40)
+    v = weight / np.where(is_reference, weight[is_reference].sum(), weight[~is_reference].sum())
+    first = is_reference ^ (v < 0)
+    pairs = [
+        (abs(v[i] * v[j]), 1.0 if score[i] > score[j] else 0.5 if score[i] == score[j] else 0.0)
+        for i, j in itertools.product(np.flatnonzero(first), np.flatnonzero(~first))
+    ]
+    expected = sum(w * k for w, k in pairs) / sum(w for w, _ in pairs)
+    assert weighted_auc(score, is_reference, weight).value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("weights", ["one", "exponential", "signed"])
+def test_auc_error_is_its_spread(weights):
+    """2,000 toys know their spread to 1.6 %; 7 % are more than four standard deviations."""
+    rng = np.random.default_rng(2)
+    areas = []
+    for _ in range(2000):
+        score = np.concatenate([rng.normal(0.4, 1, 300), rng.normal(0, 1, 200)])
+        weight = np.ones(500) if weights == "one" else rng.exponential(size=500)
+        if weights == "signed":
+            weight = weight * np.where(rng.random(500) < 0.1, -1, 1)
+        areas.append(weighted_auc(score, np.arange(500) < 300, weight))
+    spread = np.std([area.value for area in areas])
+    assert np.mean([area.error for area in areas]) == pytest.approx(spread, rel=0.07)
+
+
+@pytest.mark.physics
+def test_shifted_gaussians_reach_the_best_possible_auc():
+    """Phi(d / sqrt 2) for a shift of d; no classifier is better, beyond three standard errors, nor much worse."""
+    rng = np.random.default_rng(3)
+    reference, sample = rng.normal(size=(5000, 3)), rng.normal(size=(2500, 3))
+    sample[:, 1] += 1.0
+    found = classifier_test(features(reference), features(sample), ONE_SEED, seed=4)
+    best = norm.cdf(1 / np.sqrt(2))
+    for measure in found.measures:
+        assert best - 0.02 - 3 * measure.error < measure.value < best + 3 * measure.error
+        assert abs(measure.floor - 0.5) < 4 * measure.floor_error
+        assert measure.p_value < 1e-6
+        assert measure.events == 2500
+    assert [measure.name for measure in found.measures] == ["AUC, gradient boosting", "AUC, network"]
+    best_of_side = {tail.side: tail.observable for tail in reversed(found.tails)}
+    assert best_of_side == {"low": "x1", "high": "x1"}
+    low = next(tail for tail in found.tails if tail.side == "low")
+    assert low.lower > low.bulk_upper - 0.5
+    assert low.weight < 1
+    # The exact ratio p_reference / p_sample = exp(1/2 - x), of events out of fold.
+    logarithm = np.log(found.learned_weights["sample"])
+    exact = 0.5 - sample[:, 1]
+    assert np.corrcoef(logarithm, exact)[0, 1] > 0.95
+    assert np.mean((logarithm - exact) ** 2) < 0.15 * exact.var()
+    assert not any("do not close" in remark for remark in found.remarks)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(("method", "rho", "n"), [("gradient boosting", 0.1, 15_000), ("network", 0.3, 4000)])
+def test_pure_correlation_is_found(method, rho, n):
+    """Equal marginals, but a correlation in the sample: p < 1e-3."""
+    rng = np.random.default_rng(5)
+    reference, sample = rng.normal(size=(2 * n, 2)), rng.normal(size=(n, 2))
+    sample[:, 1] = rho * sample[:, 0] + np.sqrt(1 - rho**2) * sample[:, 1]
+    settings = ClassifierSettings(seeds=1, methods=[method])
+    assert classifier_test(features(reference), features(sample), settings, seed=6).measures[0].p_value < 1e-3
+
+
+@pytest.mark.physics
+def test_negative_weights_cancel_a_bump():
+    """A bump of weight +1 and as many events of weight -1 there: no difference (p > 1e-3); one without signs."""
+    rng = np.random.default_rng(7)
+    bump = np.concatenate([[0.3, -0.2] + 0.2 * rng.normal(size=(1200, 2)), rng.normal(size=(4000, 2))])
+    weight = np.concatenate([np.ones(600), -np.ones(600), np.ones(4000)])
+    reference = features(rng.normal(size=(10_400, 2)))
+    signed = classifier_test(reference, features(bump, weight), ONE_SEED, seed=8)
+    moduli = classifier_test(reference, features(bump, np.abs(weight)), ONE_SEED, seed=8)
+    for measure in signed.measures:
+        assert measure.p_value > 1e-3
+        assert abs(measure.value - 0.5) < 3.5 * measure.error
+    assert any("11.5 %" in remark and "Negative weights" in remark for remark in signed.remarks)
+    assert all(measure.p_value < 1e-6 for measure in moduli.measures)
+    assert not any("Negative weights" in remark for remark in moduli.remarks)
+
+
+@pytest.mark.physics
+def test_weights_are_part_of_the_density():
+    """Events drawn from one density and weighted to another agree with events drawn from that (p > 1e-3)."""
+    rng = np.random.default_rng(9)
+    reference = rng.normal(0.3, 1.0, size=(8000, 1))
+    sample = rng.normal(size=(4000, 1))
+    weighted = features(sample, np.exp(0.3 * sample[:, 0] - 0.045))
+    assert classifier_test(features(reference), weighted, BOOSTING, seed=10).measures[0].p_value > 1e-3
+    assert classifier_test(features(reference), features(sample), BOOSTING, seed=10).measures[0].p_value < 1e-6
+
+
+@pytest.mark.physics
+def test_missing_values_and_categories_are_seen():
+    """Only how often an observable is missing, or a category occurs, differs: p < 1e-6 for both methods."""
+    rng = np.random.default_rng(11)
+
+    def events(n, missing, frequencies):
+        values = np.stack([rng.normal(size=n), rng.choice(3, n, p=frequencies)], axis=1)
+        values[rng.random(n) < missing, 0] = np.nan
+        return features(values, kinds=[Kind.CONTINUOUS, Kind.CATEGORY])
+
+    reference = events(4000, 0.2, [0.2, 0.5, 0.3])
+    lacking = classifier_test(reference, events(2000, 0.4, [0.2, 0.5, 0.3]), ONE_SEED, seed=12)
+    assert all(measure.p_value < 1e-6 for measure in lacking.measures)
+    low = next(tail for tail in lacking.tails if tail.side == "low")
+    assert low.observable == "x0"
+    assert np.isnan(low.lower)
+    assert any("100 % of the events in the low tail lack x0" in remark for remark in lacking.remarks)
+    flavours = classifier_test(reference, events(2000, 0.2, [0.4, 0.5, 0.1]), ONE_SEED, seed=13)
+    assert all(measure.p_value < 1e-6 for measure in flavours.measures)
+    assert any("have x1 = g" in remark for remark in flavours.remarks)
+
+
+def test_equal_samples_have_no_tails():
+    """p > 0.01 for this seed, which one in a hundred seeds would not give."""
+    rng = np.random.default_rng(14)
+    found = classifier_test(
+        features(rng.normal(size=(2000, 3))), features(rng.normal(size=(1000, 3))), BOOSTING, seed=15
+    )
+    assert found.measures[0].p_value > 0.01
+    assert found.tails == ()
+    assert any("no difference" in remark for remark in found.remarks)
+
+
+def test_one_seed_gives_one_result_and_another_another():
+    rng = np.random.default_rng(16)
+    reference, sample = features(rng.normal(size=(1000, 3))), features(rng.normal(0.2, 1.0, size=(400, 3)))
+    steps: list[Progress] = []
+    settings = ClassifierSettings(seeds=2)
+    first = classifier_test(reference, sample, settings, seed=17, progress=steps.append)
+    again = classifier_test(reference, sample, settings, seed=17)
+    other = classifier_test(reference, sample, settings, seed=18)
+    assert first.measures == again.measures
+    assert all(np.array_equal(first.learned_weights[k], again.learned_weights[k]) for k in ("reference", "sample"))
+    assert first.seed_values != other.seed_values
+    assert [step.done for step in steps] == list(range(1, 17))
+    assert {(step.total, step.figure) for step in steps} == {(16, "AUC")}
+    assert {method: len(values) for method, values in first.seed_values.items()} == {
+        "gradient boosting": 2,
+        "network": 2,
+    }
+    assert all(
+        np.mean(first.seed_values[m.name.removeprefix("AUC, ")]) == pytest.approx(m.value) for m in first.measures
+    )
+
+
+@pytest.mark.physics
+def test_false_alarms_are_rare():
+    """20 comparisons of equal samples: more than three with p < 0.01 has a chance below 1e-3."""
+    alarms = 0
+    for number in range(10):
+        rng = np.random.default_rng(100 + number)
+        found = classifier_test(
+            features(rng.normal(size=(500, 2))), features(rng.normal(size=(250, 2))), BOOSTING, seed=number
+        ).measures[0]
+        alarms += (found.p_value < 0.01) + (norm.sf((found.floor - 0.5) / found.floor_error) < 0.01)
+    assert alarms <= 3
+
+
+def test_too_few_events_are_said_and_not_tested():
+    enough, few = np.zeros((2 * FEWEST_EVENTS, 1)), np.zeros((FEWEST_EVENTS - 1, 1))
+    for reference, sample in ((enough, few), (enough[:-2], enough)):
+        found = classifier_test(features(reference), features(sample), ONE_SEED, seed=1)
+        assert found.measures == ()
+        assert "Too few events" in found.remarks[0]
+        assert "400" in found.remarks[0]
+
+
+def test_weights_that_cancel_are_said_and_not_tested():
+    values = np.zeros((1000, 1))
+    cancelling = np.where(np.arange(1000) % 2, 1.0, -1.0)
+    found = classifier_test(features(values), features(values, cancelling), ONE_SEED, seed=1)
+    assert found.measures == ()
+    assert "events of equal weight" in found.remarks[0]
+
+
+def test_all_negative_weights_are_a_matter_of_sign():
+    rng = np.random.default_rng(19)
+    reference, sample = rng.normal(size=(1000, 1)), rng.normal(0.5, 1.0, size=(500, 1))
+    plus = classifier_test(features(reference), features(sample), BOOSTING, seed=2)
+    minus = classifier_test(features(reference), features(sample, -np.ones(500)), BOOSTING, seed=2)
+    assert plus.measures == minus.measures
+
+
+def test_constant_and_empty_observables_do_no_harm():
+    rng = np.random.default_rng(20)
+    values = np.stack([np.full(1000, 3.0), np.full(1000, np.nan), rng.normal(size=1000)], axis=1)
+    found = classifier_test(features(values), features(values[:500]), ONE_SEED, seed=3)
+    assert all(np.isfinite(measure.value) for measure in found.measures)
+    constant = classifier_test(features(values[:, :2]), features(values[:500, :2]), ONE_SEED, seed=3)
+    assert [measure.value for measure in constant.measures] == [0.5, 0.5]
+    assert all(np.allclose(learned, 1.0, atol=1e-3) for learned in constant.learned_weights.values())
+
+
+def test_a_weight_that_is_not_finite_is_an_error():
+    weight = np.ones(500)
+    weight[6] = np.nan
+    with pytest.raises(WeightError, match="sample's event 7 has the weight nan"):
+        classifier_test(features(np.zeros((500, 1))), features(np.zeros((500, 1)), weight), ONE_SEED, seed=1)
