@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mlgen.errors import CardError, nearest
 from mlgen.stages import Settings, Stage
+from mlgen.validation.settings import ValidationSettings
 
 #: Source of a card that was made from command-line options: its lines mean nothing to the user.
 COMMAND_LINE = "command line"
@@ -100,6 +101,7 @@ class CardModel(_Section):
     shower: ToolSection | None = None
     calorimeter: StageSection | None = None
     output: OutputSection | None = None
+    validation: ValidationSettings = ValidationSettings()
 
     @model_validator(mode="after")
     def _one_source(self) -> CardModel:

@@ -47,6 +47,8 @@ __all__ = [
 
 RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+#: The report of the training, for people; nothing is read from it.
+REPORT_FILE = "report.html"
 
 _ABSENT = object()
 
@@ -137,7 +139,7 @@ def check_free(folder: Path, *, force: bool = False) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if not names:
         return
-    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE}):
+    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE, REPORT_FILE}):
         raise ModelError(
             f"{folder}: the folder holds '{others[0]}', which is not part of a model, and is left as it is. "
             "Choose another folder"

@@ -10,23 +10,16 @@ from typing import cast
 
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import Reporter, StageResult, stage_result
+from mlgen.digests import sha256_of_files
 from mlgen.errors import ModelError
 from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream
 from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.report import write_report
+from mlgen.report.training import training_page
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import EventGenerator
-from mlgen.store import TrainedOn, differences, load_model, read_record, save_model, state_to_bytes
-
-
-def sha256_of_files(paths: Sequence[Path]) -> str:
-    """SHA-256 of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+from mlgen.store import REPORT_FILE, TrainedOn, differences, load_model, read_record, save_model, state_to_bytes
 
 
 def trained_generator(
@@ -72,6 +65,7 @@ def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[E
         dataclasses.replace(stage, settings=stored.settings),
         model=str(folder),
         model_sha256=stored.sha256,
+        trained_on_sha256=record.trained_on.sha256,
         figures=dict(record.report.figures),
         remarks=record.report.remarks,
     )
@@ -95,8 +89,8 @@ def _trained(
             counted, events.run_info, random_generator(seed, Work.TRAIN_GENERATOR), progress=progress
         )
     sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
+    trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
     if stage.model is not None:
-        trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
         save_model(
             stage.model,
             stage.registered,
@@ -110,11 +104,16 @@ def _trained(
         # From here on the model on disk is what is used, as it will be in the next run.
         stored = load_model(stage.model, stage.registered, stage.settings)
         generator, sha256 = cast(EventGenerator, stored.implementation), stored.sha256
+        page = training_page(
+            stored.record, model=str(stage.model), sha256=sha256, exactness=stage.exactness.value, trained=True
+        )
+        write_report(page, stage.model / REPORT_FILE, force=True)
     result = stage_result(
         stage,
         trained=True,
         model=str(stage.model or ""),
         model_sha256=sha256,
+        trained_on_sha256=trained_on.sha256,
         figures=dict(report.figures),
         remarks=report.remarks,
     )

@@ -12,6 +12,8 @@ from typing import Any
 
 import mlgen
 from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.weight_distribution import WeightDistribution
+from mlgen.report.page import Page
 from mlgen.stages import ProgressCallback, no_progress
 
 #: Gives a progress callback for a piece of work with the given title.
@@ -26,7 +28,7 @@ def silent(title: str) -> Iterator[ProgressCallback]:
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What one stage did: the plugin, whether it was trained, its model's SHA-256, its figures and remarks."""
+    """What one stage did: the plugin, whether it was trained, on which files, its model, its figures and remarks."""
 
     stage: str
     plugin: str
@@ -37,6 +39,7 @@ class StageResult:
     trained: bool = False
     model: str = ""
     model_sha256: str = ""
+    trained_on_sha256: str = ""
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -55,6 +58,8 @@ class RunResult:
         skipped: Input events that could not be read.
         seconds: Wall time by piece of work.
         remarks: What the user should know.
+        provenance: What the outputs say of the run.
+        weights: Distribution of the weights before an unweighting.
     """
 
     events: int
@@ -66,10 +71,25 @@ class RunResult:
     skipped: int
     seconds: Mapping[str, float]
     remarks: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    weights: WeightDistribution | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain types, for JSON."""
-        return dataclasses.asdict(self) | {"outputs": [str(path) for path in self.outputs]}
+        """Return what the outputs do not say themselves as plain types, for JSON."""
+        content = dataclasses.asdict(self) | {"outputs": [str(path) for path in self.outputs]}
+        del content["provenance"], content["weights"]
+        return content
+
+    def page(self) -> Page:
+        """Return the report of the run."""
+        from mlgen.report.run import run_page
+        from mlgen.report.weights import weight_figure
+
+        maximum = next((s.figures["maximum_weight"] for s in self.stages if "maximum_weight" in s.figures), None)
+        figures = []
+        if self.weights is not None and isinstance(maximum, (int, float)):
+            figures.append(weight_figure(*self.weights.histograms(), float(maximum)))
+        return run_page(self, self.provenance, figures=figures)
 
 
 def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
@@ -88,7 +108,8 @@ def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
 
 def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
     """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes."""
-    kept = ("stage", "plugin", "version", "distribution", "exactness", "settings", "model_sha256", "remarks")
+    identity = ("stage", "plugin", "version", "distribution", "exactness", "settings")
+    kept = (*identity, "model_sha256", "trained_on_sha256", "remarks")
     return {
         "program": "mlgen",
         "version": mlgen.__version__,

@@ -20,6 +20,7 @@ from mlgen.chain.checks import check_generated, check_unweighted
 from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import Reporter, RunResult, StageResult, provenance, silent, stage_result
+from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.errors import WriteFailure
 from mlgen.events import EventBatch, rebatched
 from mlgen.formats.reading import EventStream, open_events
@@ -59,6 +60,7 @@ class _Source:
     negative_weights: bool = False
     candidates: int = 0
     trials: float = 0.0
+    weights: WeightDistribution = field(default_factory=WeightDistribution)
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self.generator is not None:
@@ -133,6 +135,8 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         skipped=skipped,
         seconds=timer.seconds,
         remarks=_remarks(events, source),
+        provenance=run_info.provenance[-1],
+        weights=source.weights if unweighter is not None else None,
     )
 
 
@@ -209,6 +213,7 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
                 source.candidates += len(batch)
                 source.trials += float(trials_of(batch).sum())
                 source.negative_weights |= bool(np.any(batch.weight < 0))
+                source.weights.add(batch.weight)
                 yield Candidates(batch.weight)
                 progress(Progress(source.candidates, source.count or 0))
 

@@ -18,6 +18,7 @@ from mlgen.errors import MlgenError
 COMMANDS = {
     "run": "Run a card, or replace a stage for an event file.",
     "train": "Train the model that a card names.",
+    "validate": "Compare samples with a reference and write a report.",
     "convert": "Convert event files to another format.",
     "info": "Say what is in an event file.",
     "plugins": "List the plugins of this environment.",
@@ -62,6 +63,7 @@ def cli(debug: bool, no_plugins: bool) -> None:
     mlgen run card.toml                                   run it
     mlgen run events.lhe.gz --generator cfm -o new.lhe.gz
     mlgen convert events.lhe.gz events.root
+    mlgen validate truth.lhe.gz new.lhe.gz                is it right? a report
     """  # noqa: D301 - click wants a real \b
     if no_plugins:
         from mlgen.plugins import use_third_party
@@ -72,7 +74,8 @@ def cli(debug: bool, no_plugins: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one message and an exit code.
 
-    Exit codes: 0, done; 1, a failure while running; 2, something the user can mend; 130, interrupted.
+    Exit codes: 0, done; 1, a failure while running; 2, something the user can mend; 3, a gate that failed
+    (`mlgen validate --fail-above`); 130, interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # A terminated run cleans up like an interrupted one: nothing half-written stays.
@@ -84,7 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     try:
-        cli.main(args=arguments, prog_name="mlgen", standalone_mode=False)
+        # Outside its standalone mode, click returns the code of an `Exit`.
+        code = cli.main(args=arguments, prog_name="mlgen", standalone_mode=False)
     except MlgenError as error:
         return _failed(str(error), error.exit_code, debug)
     except click.Abort:
@@ -92,8 +96,6 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return 2
-    except click.exceptions.Exit as error:
-        return int(error.exit_code)
     except SystemExit as error:
         if error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
             return _failed("terminated; no output was left half-written", int(error.code), debug)
@@ -107,7 +109,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort, shown with a hint how to see more
         kind = f"{type(error).__name__}: " if not isinstance(error, OSError) else ""
         return _failed(f"{kind}{error}\nThis was not foreseen; 'mlgen --debug ...' shows where it happened.", 1, debug)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _failed(message: str, code: int, debug: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,9 +25,10 @@ def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     A model that is there already, trained on the same events with the same settings, is left as it is.
     """
     from mlgen.chain import plan_chain, train_chain
-    from mlgen.cli.run import card_of
+    from mlgen.cli.cards import card_of
     from mlgen.cli.terminal import number, print_json, reporter, shown, table
     from mlgen.errors import UserError
+    from mlgen.store import REPORT_FILE
 
     if not card.endswith(".toml"):
         raise UserError(f"{card}: a card (a .toml file) is expected; 'mlgen init' writes one")
@@ -43,4 +45,5 @@ def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     ]
     rows += [(name.replace("_", " "), number(value)) for name, value in result.figures.items()]
     rows += [("remark", remark) for remark in result.remarks]
+    rows.append(("report", shown(Path(result.model) / REPORT_FILE)))
     table(rows)

@@ -257,7 +257,7 @@ def test_training_needs_a_model_and_a_place(section, message, examples, tmp_path
 
 
 def test_provenance_says_what_the_command_line_changed(examples, tmp_path):
-    from mlgen.cli.run import card_of
+    from mlgen.cli.cards import card_of
 
     path = tmp_path / "card.toml"
     path.write_text(generator_card(examples))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mlgen.cli
 from mlgen.events import EventBatch
 from mlgen.formats import create_events, open_events
 from mlgen.run_info import Beam, Process, RunInfo
@@ -21,24 +20,6 @@ INFO = RunInfo(
     processes=(Process(1, 30.0, 0.5, 1.0), Process(2, 12.0, 0.5, 1.0)),
     generator="Test 1.0",
 )
-
-
-@pytest.fixture
-def mlgen_command(capfd):
-    """Run the command in this process; return exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            mlgen.cli.main([str(argument) for argument in arguments])
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""Makes a card from a card file, or from options alone, and the options that change it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mlgen.card import COMMAND_LINE, Card, card_from, load_card
+from mlgen.errors import UserError
+
+
+def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
+    """Make the card from a card file or event files, and the options given with it."""
+    cards = [name for name in source if name.endswith(".toml")]
+    if cards and len(source) > 1:
+        raise UserError(f"{cards[0]}: one card, or event files; not both, and not several cards")
+    if cards:
+        return card_with(Path(cards[0]), {}, overrides)
+    return card_with(None, {"input": {"file": list(source)}}, overrides)
+
+
+def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, Any]) -> Card:
+    """Make the card from a card file, or from content made of options, and the options that change it.
+
+    Raises:
+        CardError: The card says something that is not allowed.
+        UserError: An option does.
+    """
+    text, name, directory = "", COMMAND_LINE, Path()
+    if path is not None:
+        text = load_card(path).text
+        content, name, directory = tomllib.loads(text), str(path), path.parent
+    before = copy.deepcopy(content)
+    _override(content, overrides)
+    changed = {} if name == COMMAND_LINE else _changes(before, content)
+    base = overrides.get("directory")
+    if base is not None:
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{base}: the directory cannot be made: {error.strerror}") from error
+    return _relocated(card_from(content, name, text or _as_toml(content), directory, changed), base)
+
+
+def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
+    for key, section, name in (
+        ("events", "run", "events"),
+        ("seed", "run", "seed"),
+        ("on_error", "run", "on_error"),
+        ("input_format", "input", "format"),
+        ("generator", "generator", "plugin"),
+        ("unweighting", "unweighting", "plugin"),
+        ("model", "generator", "model"),
+        ("output_format", "output", "format"),
+        ("select", "validation", "select"),
+    ):
+        if overrides.get(key) is not None:
+            content.setdefault(section, {})[name] = overrides[key]
+    if overrides.get("output"):
+        # Files named on the command line are where the user says, not next to the card.
+        content.setdefault("output", {})["files"] = [_from_here(name) for name in overrides["output"]]
+    if overrides.get("model") is not None:
+        content["generator"]["model"] = _from_here(overrides["model"])
+    if overrides.get("only"):
+        content.setdefault("validation", {})["only"] = list(overrides["only"])
+    if overrides.get("no_classifier"):
+        content.setdefault("validation", {})["classifier"] = False
+    for observable in overrides.get("observables", ()):
+        name, equals, expression = observable.partition("=")
+        if not equals or not name.strip() or not expression.strip():
+            raise UserError(
+                f'--observable {observable}: NAME=EXPRESSION is expected, for instance \'mZ=m("mu-", "mu+")\''
+            )
+        content.setdefault("validation", {}).setdefault("observables", {})[name.strip()] = expression.strip()
+    for setting in overrides.get("settings", ()):
+        _set(content, setting)
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keys whose values are new or differ, as ``section.key``."""
+    changes: dict[str, Any] = {}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, dict):
+            changes |= _changes(old if isinstance(old, dict) else {}, value, f"{prefix}{key}.")
+        elif value != old:
+            changes[prefix + key] = value
+    return changes
+
+
+def _from_here(name: str) -> str:
+    return name if name == "-" else str(Path(name).absolute())
+
+
+def _set(content: dict[str, Any], setting: str) -> None:
+    path, equals, value = setting.partition("=")
+    keys = path.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise UserError(f"--set {setting}: SECTION.KEY=VALUE is expected, for instance generator.width=256")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    section = content
+    for key in keys[:-1]:
+        section = section.setdefault(key, {})
+        if not isinstance(section, dict):
+            raise UserError(f"--set {setting}: '{key}' is a value, not a section")
+    section[keys[-1]] = parsed
+
+
+def _as_toml(content: dict[str, Any]) -> str:
+    lines = []
+    for section, values in content.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _relocated(card: Card, directory: Path | None) -> Card:
+    """Send outputs and models that the card names into another directory."""
+    if directory is None:
+        return card
+    changes: dict[str, Any] = {}
+    if card.model.output is not None:
+        files = [name if name == "-" else str((directory / name).absolute()) for name in card.model.output.files]
+        changes["output"] = card.model.output.model_copy(update={"files": files})
+    if card.model.generator is not None and card.model.generator.model is not None:
+        model = str((directory / card.model.generator.model).absolute())
+        changes["generator"] = card.model.generator.model_copy(update={"model": model})
+    return dataclasses.replace(card, model=card.model.model_copy(update=changes))

@@ -1,0 +1,221 @@
+"""`mlgen validate` as a user types it: exit codes, what is said, what is written."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlgen.events import EventBatch
+from mlgen.formats import create_events
+from mlgen.formats.shower_files import write_showers
+from mlgen.testing.samples import drell_yan_events, showers
+
+QUICK = ("--set", "validation.classifier.seeds=1", "--set", "validation.classifier.events=1000")
+NO_TRAINING = ("--no-classifier", "--no-report")
+
+
+def written(path: Path, batch: EventBatch, info) -> Path:
+    with create_events(path, info) as output:
+        output.write(batch)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two independent samples of one process, the second in several formats, and a third with other leptons."""
+    folder = tmp_path_factory.mktemp("samples")
+    reference, info = drell_yan_events(3000, np.random.default_rng(11))
+    sample, _ = drell_yan_events(3000, np.random.default_rng(12))
+    written(folder / "truth.lhe.gz", reference, info)
+    for suffix in ("lhe", "root", "h5", "hepmc3"):
+        written(folder / f"new.{suffix}", sample, info)
+    harder, _ = drell_yan_events(3000, np.random.default_rng(13), gluon_fraction=0.7)
+    written(folder / "harder.lhe", harder, info)
+    written(folder / "one.lhe", sample[:1], info)
+    negative = dataclasses.replace(sample, weight=-sample.weight)
+    written(folder / "negative.lhe", negative, info.replace(weight_strategy=-4))
+    cancelling = dataclasses.replace(sample, weight=np.tile([1.0, -1.0], 1500))
+    written(folder / "zero.lhe", cancelling, info.replace(weight_strategy=-4))
+    return folder
+
+
+def test_a_report_and_a_verdict(folder, tmp_path, mlgen_command):
+    report = tmp_path / "report.html"
+    code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / "new.lhe", "-o", report, *QUICK)
+    assert code == 0, err
+    assert "agrees: none of" in out
+    assert "AUC, network" in out
+    page = report.read_text()
+    assert "new.lhe against truth.lhe.gz" in page
+    assert "pT(mu-)" in page
+    code, _, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / "new.lhe", "-o", report, *QUICK)
+    assert code == 2
+    assert "--force" in err
+
+
+@pytest.mark.parametrize("suffix", ["root", "h5"])
+def test_formats_mix(folder, suffix, mlgen_command):
+    """The same events in another format have the same histograms, bin by bin."""
+    results = []
+    for name in (f"new.{suffix}", "new.lhe"):
+        code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / name, "--json", *NO_TRAINING)
+        assert code == 0, err
+        results.append(json.loads(out)["comparisons"][0]["observables"])
+    for first, second in zip(*results, strict=True):
+        assert first["sample"]["values"] == pytest.approx(second["sample"]["values"], abs=1e-12)
+
+
+def test_json_is_strict_and_holds_what_the_page_shows(folder, mlgen_command):
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "harder.lhe", "--json", "--no-report", *QUICK)
+    code, out, _ = mlgen_command(*arguments)
+    assert code == 0
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = json.loads(out, parse_constant=refuse)
+    assert content["agrees"] is False
+    flagged = [o["observable"]["name"] for o in content["comparisons"][0]["observables"] if o["verdict"] == "differs"]
+    assert "n(j)" in flagged
+    assert "deltaphi(mu-, mu+)" in flagged
+    assert set(content["comparisons"][0]["classifier"]["learned_weight_quantiles"]) == {"reference", "sample"}
+    assert content["reference"]["sha256"]
+
+
+def test_a_gate_exits_with_three_only_when_its_limit_is_passed(folder, mlgen_command):
+    for sample, code in (("new.lhe", 0), ("harder.lhe", 3)):
+        arguments = ("validate", folder / "truth.lhe.gz", folder / sample, *NO_TRAINING, "--fail-above", "3")
+        assert mlgen_command(*arguments)[0] == code
+    code, _, err = mlgen_command(
+        "validate", folder / "truth.lhe.gz", folder / "new.lhe", *NO_TRAINING, "--fail-above", "auc=0.6"
+    )
+    assert code == 3
+    assert "was not measured" in err
+
+
+def test_plots_go_where_they_are_asked_for(folder, tmp_path, mlgen_command):
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "new.lhe", *NO_TRAINING, "--only", "pT(mu*")
+    code, _, err = mlgen_command(*arguments, "--plots", tmp_path / "plots")
+    assert code == 0, err
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"pT_mu.png", "pT_mu.pdf"} & {name.replace("-", "").replace("+", "") for name in names}
+    assert all((tmp_path / "plots" / name).stat().st_size > 1000 for name in names)
+
+
+def test_samples_have_names_and_expressions_are_observables(folder, mlgen_command):
+    code, out, err = mlgen_command(
+        "validate",
+        folder / "truth.lhe.gz",
+        f"flow={folder / 'new.lhe'}",
+        f"cfm={folder / 'harder.lhe'}",
+        *(
+            "--observable",
+            "lepton pT=pt('mu-') + pt('mu+')",
+            "--select",
+            "pt('mu-') > 10",
+            "--only",
+            "lepton*",
+            "--json",
+        ),
+        *NO_TRAINING,
+    )
+    assert code == 0, err
+    content = json.loads(out)
+    assert [c["sample"]["name"] for c in content["comparisons"]] == ["flow", "cfm"]
+    assert [o["observable"]["name"] for o in content["comparisons"][0]["observables"]] == ["lepton pT"]
+    assert content["reference"]["selected"] < content["reference"]["events"]
+
+
+def test_the_card_sets_what_is_compared(folder, tmp_path, mlgen_command):
+    card = tmp_path / "card.toml"
+    card.write_text(
+        '[run]\nseed = 7\n[validation]\nclassifier = false\nonly = ["mZ"]\n'
+        "[validation.observables]\n"
+        "mZ = { expression = \"m('mu-', 'mu+')\", bins = 12, range = [60, 120], unit = 'GeV' }\n"
+    )
+    code, out, err = mlgen_command(
+        "validate", folder / "truth.lhe.gz", folder / "new.lhe", "--card", card, "--json", "--no-report"
+    )
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["seed"] == 7
+    (observable,) = content["comparisons"][0]["observables"]
+    assert observable["edges"] == pytest.approx(np.linspace(60, 120, 13))
+
+
+def test_a_mistake_in_the_card_names_its_line(folder, tmp_path, mlgen_command):
+    card = tmp_path / "card.toml"
+    card.write_text("[validation]\nbins = 10\nsignificanse = 0.1\n")
+    code, _, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / "new.lhe", "--card", card)
+    assert code == 2
+    assert "card.toml:3" in err
+    assert "did you mean 'significance'" in err
+
+
+@pytest.mark.parametrize(
+    ("sample", "options", "message"),
+    [
+        ("absent.lhe", (), "there is no such file"),
+        ("one.lhe", (), "one event is all there is"),
+        ("negative.lhe", (), "a negative total cannot be compared"),
+        ("zero.lhe", (), "sum to zero"),
+        ("new.lhe", ("--select", "pt('mu-') > 1e6"), "none of its 3,000 events passes the selection"),
+        ("new.lhe", ("--select", "ptt('mu-') > 1"), "did you mean 'pt'"),
+        ("new.lhe", ("--observable", "x=pt('tau-')"), "there are:"),
+        ("new.lhe", ("--observable", "nonsense"), "NAME=EXPRESSION is expected"),
+        ("new.lhe", ("--only", "pT(tau-)"), "pT("),
+        ("new.lhe", ("--fail-above", "acu=1"), "did you mean 'auc'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(folder, sample, options, message, mlgen_command):
+    code, _, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / sample, *NO_TRAINING, *options)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_one_file_alone_is_not_enough(folder, mlgen_command):
+    code, _, err = mlgen_command("validate", folder / "truth.lhe.gz")
+    assert code == 2
+    assert "at least one sample" in err
+
+
+def test_showers_are_compared_with_showers_only(folder, tmp_path, mlgen_command):
+    for number in (1, 2):
+        write_showers(tmp_path / f"{number}.hdf5", [showers(800, np.random.default_rng(number))])
+    first, second = tmp_path / "1.hdf5", tmp_path / "2.hdf5"
+    code, out, err = mlgen_command("validate", first, second, *NO_TRAINING)
+    assert code == 0, err
+    assert "agrees" in out
+    code, _, err = mlgen_command("validate", first, folder / "new.lhe", *NO_TRAINING)
+    assert code == 2
+    assert "it holds events, but the reference" in err
+
+
+def test_another_process_is_said_and_what_can_be_compared_is(folder, examples, mlgen_command):
+    code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", examples / "zjet.lhe.gz", *NO_TRAINING)
+    assert code == 0, err
+    assert "differs" in out
+    assert "content" in out
+
+
+def test_a_card_is_run_with_and_without_what_it_replaces(examples, tmp_path, mlgen_command):
+    """Unweighting is exact: nothing may differ."""
+    report = tmp_path / "closure.html"
+    code, out, err = mlgen_command("validate", examples / "unweight.toml", "--no-classifier", "-o", report, "--json")
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["reference"]["name"] == "nothing replaced"
+    assert [c["sample"]["name"] for c in content["comparisons"]] == ["unweighting hit-or-miss"]
+    assert content["agrees"]
+    assert report.is_file()
+
+
+def test_a_card_that_replaces_nothing_has_nothing_to_show(folder, tmp_path, mlgen_command):
+    card = tmp_path / "card.toml"
+    card.write_text(f'[input]\nfile = "{folder / "new.lhe"}"\n[output]\nfiles = ["x.lhe"]\n')
+    code, _, err = mlgen_command("validate", card)
+    assert code == 2
+    assert "nothing can be compared" in err
