@@ -40,7 +40,7 @@ from mlgen.validation.record import (
     ValidationResult,
     Verdict,
 )
-from mlgen.validation.verdicts import sigma
+from mlgen.validation.verdicts import region, short_size, sigma
 
 _STATUS: dict[Verdict, Status | Badge] = {
     Verdict.AGREES: Status.AGREES,
@@ -52,20 +52,27 @@ _STATUS: dict[Verdict, Status | Badge] = {
 _OBSERVABLE_COLUMNS = (
     Column("observable"),
     Column("verdict", Kind.STATUS),
+    Column("largest deviation", description="Region where sample and reference differ most significantly."),
+    Column(
+        "sigma", Kind.NUMBER, description="Of that region alone; no number of tests is taken into account.", digits=2
+    ),
     Column(
         "chi2/ndf", Kind.NUMBER, description="Two-sample chi^2 of the shapes over its degrees of freedom.", digits=3
     ),
-    Column("null floor", Kind.NUMBER, description="chi^2/ndf of two halves of the reference.", digits=3),
-    Column("p", Kind.P_VALUE, description="Of this observable alone: chi^2 and a test for broad distortions."),
-    Column("p, all tests", Kind.P_VALUE, description="After the number of tests (Holm, Scand. J. Stat. 6 (1979) 65)."),
+    Column("floor", Kind.NUMBER, description="chi^2/ndf of two halves of the reference.", digits=3),
+    Column(
+        "p",
+        Kind.P_VALUE,
+        description="Of chi^2, smooth tests and region scan together, after the number of observables and other tests "
+        "(Holm, Scand. J. Stat. 6 (1979) 65).",
+    ),
     Column(
         "Wasserstein",
         Kind.NUMBER,
         description="Wasserstein-1 distance of the shapes, in the observable's unit; for classes, total variation.",
         digits=3,
     ),
-    Column("its floor", Kind.NUMBER, description="The same for two halves of the reference, as many events.", digits=3),
-    Column("in words"),
+    Column("floor", Kind.NUMBER, description="The Wasserstein distance of two halves of the reference.", digits=3),
 )
 
 _REFERENCES = References(
@@ -285,16 +292,21 @@ def _worst_first(results: Sequence[ObservableResult]) -> list[ObservableResult]:
 
 def _observable_row(result: ObservableResult) -> Sequence[Value | Cell]:
     observable, test, floor = result.observable, result.test, result.floor
+    deviation = test.deviation if test is not None else None
+    if result.verdict in (Verdict.MISSING, Verdict.TOO_FEW) or deviation is None:
+        where: Value | Cell = result.words
+    else:
+        where = f"{short_size(deviation)} {region(observable, deviation.lower, deviation.upper)}"
     return (
         Cell(observable.name, link=_anchor(observable.name)),
         _STATUS[result.verdict],
+        where,
+        abs(deviation.significance) if deviation is not None else math.nan,
         test.chi2 / test.ndf if test is not None and test.ndf else math.nan,
         floor.chi2 / floor.ndf if floor is not None and floor.ndf else math.nan,
-        test.p_value if test is not None else math.nan,
         result.adjusted_p_value,
         result.wasserstein,
         result.wasserstein_floor,
-        result.words,
     )
 
 

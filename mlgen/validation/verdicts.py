@@ -55,17 +55,25 @@ def region(observable: Observable, lower: float, upper: float) -> str:
         return f"above {number(lower, 4)}{unit}"
     if lower > upper:
         return f"from {number(lower, 4)} over the ends to {number(upper, 4)}{unit}"
-    return f"between {number(lower, 4)} and {number(upper, 4)}{unit}"
+    return f"from {number(lower, 4)} to {number(upper, 4)}{unit}"
 
 
 def size(deviation: Deviation) -> str:
     """Say how large a deviation is."""
     if not math.isfinite(deviation.ratio) or deviation.ratio <= 0 or deviation.ratio > 3:
-        times = f"{number(deviation.ratio)} times" if math.isfinite(deviation.ratio) else "infinitely many times"
-        return f"{times} the reference"
+        if not math.isfinite(deviation.ratio):
+            return "events where the reference has none,"
+        return f"{number(deviation.ratio)} times the events of the reference"
     change = deviation.ratio - 1
     direction = "more" if change > 0 else "fewer"
-    return f"({abs(change):.1%} +- {deviation.error:.1%}) {direction} events".replace("%", " %")
+    return f"({100 * abs(change):.1f} +- {100 * deviation.error:.1f}) % {direction} events"
+
+
+def short_size(deviation: Deviation) -> str:
+    """Write the size of a deviation for a table."""
+    if not math.isfinite(deviation.ratio) or deviation.ratio <= 0 or deviation.ratio > 3:
+        return f"{number(deviation.ratio)} times" if math.isfinite(deviation.ratio) else "new"
+    return f"{100 * (deviation.ratio - 1):+.1f} ± {100 * deviation.error:.1f} %"
 
 
 def observable_verdict(

@@ -93,7 +93,7 @@ def test_two_per_cent_of_the_events_in_the_wrong_place_are_found_there(observed)
     assert 78 < place.lower <= 80.1
     assert 81.9 <= place.upper < 84
     assert place.ratio > 1.5
-    assert "more events between" in result_of(comparison, "m(mu-, mu+)").words
+    assert "more events from" in result_of(comparison, "m(mu-, mu+)").words
 
 
 @pytest.mark.physics
