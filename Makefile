@@ -6,14 +6,17 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test lint types tests format clean
 
-## Run the main job on an example card.
+## Run the main job on an example card, and look at what came out.
 demo: $(INSTALLED)
 	$(BIN)/mlgen run examples/zjet.toml --directory demo --force
 	@echo
 	@$(BIN)/mlgen info demo/zjet.new.lhe.gz
 	@echo
-	@echo "Open demo/zjet.new.lhe.gz (text), demo/zjet.new.hepmc3.zst (Rivet, pyhepmc) and"
-	@echo "demo/zjet.new.root (ROOT, uproot: tree 'events'); the trained model is in demo/models/zjet."
+	$(BIN)/mlgen validate examples/zjet.lhe.gz demo/zjet.new.lhe.gz -o demo/validation.html --force
+	@echo
+	@echo "Open demo/validation.html (a browser): can the new events be trusted?"
+	@echo "And demo/zjet.new.lhe.gz (text), demo/zjet.new.hepmc3.zst (Rivet, pyhepmc), demo/zjet.new.root"
+	@echo "(ROOT, uproot: tree 'events'); the trained model with its report is in demo/models/zjet."
 
 ## Lint, types and tests.
 test: lint types tests

@@ -1,4 +1,4 @@
-"""Peak memory of ``mlgen convert`` and ``mlgen run`` on 1,000,000 events beside 100,000.
+"""Peak memory of ``mlgen convert``, ``run`` and ``validate`` on 1,000,000 events beside 100,000.
 
     python benchmarks/memory.py [EVENTS.lhe.gz]
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "convert to rntuple": ["convert", "{input}", "{folder}/out.rntuple.root"],
     "convert to lheh5": ["convert", "{input}", "{folder}/out.h5"],
     "info": ["info", "{input}"],
+    "validate": ["validate", "{input}", "other={input}", "-o", "{folder}/report.html"],
     "run, hit-or-miss": ["run", "{input}", "--unweighting", "hit-or-miss", "-o", "{folder}/out.lhe"],
     # A short training: its memory depends on the events it keeps, not on the steps.
     "run, cfm": [

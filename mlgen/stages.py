@@ -14,8 +14,10 @@ showers) is not imported here.
 from __future__ import annotations
 
 import abc
+import contextlib
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -84,6 +86,16 @@ ProgressCallback = Callable[[Progress], None]
 
 def no_progress(progress: Progress) -> None:
     """Progress callback that does nothing."""
+
+
+#: Gives a progress callback for a piece of work with the given title.
+Reporter = Callable[[str], AbstractContextManager[ProgressCallback]]
+
+
+@contextlib.contextmanager
+def silent(title: str) -> Iterator[ProgressCallback]:
+    """Reporter that reports nothing."""
+    yield no_progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ result = run_chain(plan_chain(load_card(Path("card.toml"))))
 """
 
 from mlgen.chain.plan import Plan, PlannedStage, plan_chain
-from mlgen.chain.report import Reporter, RunResult, StageResult, silent
+from mlgen.chain.report import RunResult, StageResult
 from mlgen.chain.run import run_chain, train_chain
+from mlgen.stages import Reporter, silent
 
 __all__ = [
     "Plan",

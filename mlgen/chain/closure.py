@@ -10,13 +10,12 @@ from pathlib import Path
 
 from mlgen.card import Card, OutputSection
 from mlgen.chain.plan import plan_chain
-from mlgen.chain.report import Reporter, silent
 from mlgen.chain.run import run_chain
 from mlgen.errors import CardError
-from mlgen.stages import Stage
+from mlgen.stages import Reporter, Stage, silent
+from mlgen.validation.comparing import validate
 from mlgen.validation.record import ValidationResult
 from mlgen.validation.samples import ReadingOptions, SampleFiles
-from mlgen.validation.validate import validate
 
 #: Formats that keep all that an event of the input holds, by the format of the input.
 _KEEPS = {"hepmc2": "hepmc3", "hepmc3": "hepmc3", "root": "root"}

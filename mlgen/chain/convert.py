@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import mlgen
-from mlgen.chain.report import Reporter, silent
 from mlgen.errors import UserError
 from mlgen.event_format import BATCH_SIZE, OnError, Skipped
 from mlgen.formats.reading import open_events
 from mlgen.formats.writing import check_output, create_events
-from mlgen.stages import Progress
+from mlgen.stages import Progress, Reporter, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.report import Reporter, StageResult, stage_result
+from mlgen.chain.report import StageResult, stage_result
 from mlgen.digests import sha256_of_files
 from mlgen.errors import ModelError
 from mlgen.events import EventBatch
@@ -18,7 +18,7 @@ from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.report import write_report
 from mlgen.report.training import training_page
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import EventGenerator
+from mlgen.stages import EventGenerator, Reporter
 from mlgen.store import REPORT_FILE, TrainedOn, differences, load_model, read_record, save_model, state_to_bytes
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +12,6 @@ import mlgen
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.report.page import Page
-from mlgen.stages import ProgressCallback, no_progress
-
-#: Gives a progress callback for a piece of work with the given title.
-Reporter = Callable[[str], AbstractContextManager[ProgressCallback]]
-
-
-@contextlib.contextmanager
-def silent(title: str) -> Iterator[ProgressCallback]:
-    """Reporter that reports nothing."""
-    yield no_progress
 
 
 @dataclass(frozen=True, slots=True)

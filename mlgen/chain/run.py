@@ -19,7 +19,7 @@ import numpy as np
 from mlgen.chain.checks import check_generated, check_unweighted
 from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.report import Reporter, RunResult, StageResult, provenance, silent, stage_result
+from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.errors import WriteFailure
 from mlgen.events import EventBatch, rebatched
@@ -28,7 +28,7 @@ from mlgen.formats.writing import Output, create_events
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import Candidates, EventGenerator, Progress, ProgressCallback, Unweighter
+from mlgen.stages import Candidates, EventGenerator, Progress, ProgressCallback, Reporter, Unweighter, silent
 from mlgen.trials import attributes_without_trials, trials_of
 
 

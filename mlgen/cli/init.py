@@ -33,6 +33,11 @@ model = "models/{stem}"         # trained and saved here when it is not there ye
 
 [output]
 files = ["{stem}.new.lhe.gz", "{stem}.new.hepmc3.zst", "{stem}.new.root"]
+
+# [validation]                  # what 'mlgen validate {name}' compares, besides what it finds in the files
+# select = "pt('j1') > 30"
+# [validation.observables]
+# pT_ll = "pt('mu-', 'mu+')"
 """
 
 

@@ -85,13 +85,15 @@ def command(
     mlgen validate card.toml
     """  # noqa: D301 - click wants a real \b
     from mlgen.cli.terminal import print_json, reporter
+    from mlgen.validation.comparing import validate
     from mlgen.validation.gates import Gate, gated
     from mlgen.validation.samples import ReadingOptions
-    from mlgen.validation.validate import validate
+    from mlgen.validation.writing import write_validation
 
     gates = [Gate.parse(text) for text in fail_above]
     card, files = _card_and_samples(sources, overrides)
-    _check_outputs(None if no_report else Path(output), plots, force)
+    report = None if no_report else Path(output)
+    _check_outputs(report, plots, force)
     if files:
         reading = ReadingOptions(card.model.run.on_error, overrides["input_format"], geometry, particle)
         result = validate(
@@ -102,7 +104,10 @@ def command(
 
         result = validate_chain(card, reporter)
     result, failures = gated(result, gates)
-    written = _written(result, None if no_report else Path(output), plots, plot_format or ("png", "pdf"), force)
+    with reporter("drawing") as progress:
+        written = write_validation(
+            result, report, plots=plots, formats=plot_format or ("png", "pdf"), force=force, progress=progress
+        )
     if as_json:
         from mlgen.validation.as_json import to_dict
 
@@ -166,28 +171,6 @@ def _check_outputs(report: Path | None, plots: Path | None, force: bool) -> None
             plots.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{plots}: the directory cannot be made: {error.strerror}") from error
-
-
-def _written(
-    result: ValidationResult, report: Path | None, plots: Path | None, formats: tuple[str, ...], force: bool
-) -> list[Path]:
-    """Write the report and the plots."""
-    from mlgen.cli.terminal import reporter
-    from mlgen.report import write_report
-    from mlgen.validation.figures import figures_of
-    from mlgen.validation.page import validation_page
-
-    written: list[Path] = []
-    if report is None and plots is None:
-        return written
-    with reporter("drawing") as progress:
-        figures = figures_of(result, plots, formats, progress)
-    if plots is not None:
-        written.append(plots)
-    if report is not None:
-        write_report(validation_page(result, figures), report, force=force)
-        written.append(report)
-    return written
 
 
 def _show(result: ValidationResult, written: list[Path]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from mlgen.errors import InputError, UserError
 from mlgen.events import EventBatch
 from mlgen.seeds import Work, random_generator
 from mlgen.showers import ShowerBatch
-from mlgen.stages import Progress, ProgressCallback
+from mlgen.stages import Progress, Reporter, silent
 from mlgen.validation.axes import Axis, choose_axis
 from mlgen.validation.compare import compare
 from mlgen.validation.content import content_differences
@@ -36,7 +36,7 @@ from mlgen.validation.settings import ValidationSettings
 from mlgen.validation.shower_observables import choose_shower_observables
 
 READING = ReadingOptions()
-Reporter = Callable[[str], AbstractContextManager[ProgressCallback]]
+DEFAULTS = ValidationSettings()
 
 #: Random events of a sample that are kept for the classifier and the distances; of the reference, twice as many.
 KEPT = 50_000
@@ -45,12 +45,12 @@ UNEXPECTED = 0.06
 
 
 def validate(
-    reference: SampleFiles,
-    samples: Sequence[SampleFiles],
-    settings: ValidationSettings,
+    reference: SampleFiles | str | Path,
+    samples: Sequence[SampleFiles | str | Path],
+    settings: ValidationSettings = DEFAULTS,
     *,
-    seed: int,
-    reporter: Reporter,
+    seed: int = 1,
+    reporter: Reporter = silent,
     options: ReadingOptions = READING,
 ) -> ValidationResult:
     """Compare samples with a reference.
@@ -59,8 +59,8 @@ def validate(
     to tell what its others look like.
 
     Args:
-        reference: What is believed.
-        samples: What is to be judged, one comparison each.
+        reference: What is believed; a file, or files with a name.
+        samples: What is to be judged, one comparison each; likewise.
         settings: What is compared, and how.
         seed: Of everything random: halves of the reference, subsets, classifiers.
         reporter: Gives progress callbacks.
@@ -73,7 +73,8 @@ def validate(
     with contextlib.ExitStack() as stack:
         opened: list[Sample] = []
         for files in (reference, *samples):
-            opened.append(open_sample(files, options))
+            named = files if isinstance(files, SampleFiles) else SampleFiles(Path(files).name, (Path(files),))
+            opened.append(open_sample(named, options))
             stack.callback(opened[-1].close)
         _check_kinds(opened)
         pilots = [sample.pilot() for sample in opened]
