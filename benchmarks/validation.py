@@ -31,7 +31,7 @@ from mlgen.validation.compare import compare
 from mlgen.validation.distances import frechet_physics_distance
 from mlgen.validation.event_observables import choose_observables
 from mlgen.validation.filling import Filled, Filler
-from mlgen.validation.observable import Features, Observable
+from mlgen.validation.observable import Features, Observable, Values
 from mlgen.validation.record import Comparison, SampleRecord, Verdict
 from mlgen.validation.settings import ClassifierSettings, ValidationSettings
 from mlgen.validation.wasserstein import wasserstein
@@ -69,7 +69,7 @@ def filled(axes: list[Axis], values: np.ndarray, seed: int, *, halves: bool = Fa
     n = values.shape[1]
     filler = Filler(axes, [], 20_000, halves)
     rng = np.random.default_rng(seed)
-    filler.add(values, np.ones(n), {}, rng, offered=n, offered_weight=float(n), offered_square=float(n))
+    filler.add(Values(values, np.arange(n)), np.ones(n), {}, rng)
     return filler.finished()
 
 
@@ -96,12 +96,7 @@ def speed() -> None:
             filler, rng = Filler(axes, [], 100_000, True), np.random.default_rng(1)
             with open_events(path) as opened:
                 for batch in opened:
-                    found = observables(batch)
-                    n = len(batch)
-                    total = float(batch.weight.sum())
-                    filler.add(
-                        found.values, batch.weight, {}, rng, offered=n, offered_weight=total, offered_square=total
-                    )
+                    filler.add(observables(batch), batch.weight, {}, rng)
             return filler.finished().events
 
         passes: dict[str, Callable[[], int]] = {

@@ -17,9 +17,10 @@ class Work(enum.IntEnum):
     GENERATE = 2
     UNWEIGHT = 3
     VALIDATE = 4
+    COMPARE = 5
 
 
-def random_generator(seed: int, work: Work, batch: int = 0) -> np.random.Generator:
-    """Random numbers for batch `batch` of a piece of work, independent of all others."""
-    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(int(work), batch))
+def random_generator(seed: int, work: Work, batch: int = 0, *parts: int) -> np.random.Generator:
+    """Random numbers for batch `batch` of a piece of work, or for a part of it, independent of all others."""
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(int(work), batch, *parts))
     return np.random.Generator(np.random.PCG64(sequence))

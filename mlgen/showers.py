@@ -297,3 +297,13 @@ class ShowerBatch:
 
     def __len__(self) -> int:
         return len(self.incident_energy)
+
+    def __getitem__(self, selection: slice | npt.NDArray[Any]) -> Self:
+        """Some of the showers."""
+        return type(self)(
+            incident_energy=self.incident_energy[selection],
+            pdg_id=self.pdg_id[selection],
+            direction=self.direction[selection],
+            voxels=self.voxels[selection],
+            geometry=self.geometry,
+        )

@@ -1,4 +1,8 @@
+import os
 from pathlib import Path
+
+# Read when numpy, scikit-learn and torch are imported: with more threads than free cores they are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

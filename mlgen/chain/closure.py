@@ -8,10 +8,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlgen.card import Card, OutputSection
+import numpy as np
+
+from mlgen.card import Card, InputSection, OutputSection
 from mlgen.chain.plan import plan_chain
 from mlgen.chain.run import run_chain
 from mlgen.errors import CardError
+from mlgen.formats.reading import open_events
+from mlgen.formats.writing import create_events
+from mlgen.seeds import Work, random_generator
 from mlgen.stages import Reporter, Stage, silent
 from mlgen.validation.comparing import validate
 from mlgen.validation.record import ValidationResult
@@ -25,7 +30,9 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     """Show what each replacement of a chain does to its observables.
 
     The reference is the chain with nothing replaced. It is compared with the chain in which one stage at a time is
-    replaced as the card says, and with the chain in which all of them are.
+    replaced as the card says, and with the chain in which all of them are. A stage that passes events on (unweighting)
+    is given one random half of the input, and the reference is the other half: the same events on both sides would
+    agree far too well. A generator learns from what the card says, all of the input.
 
     Args:
         card: The card. Its outputs are not written; models that it names are trained and kept as in a run.
@@ -46,20 +53,42 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     inputs = tuple(card.path(name) for name in card.model.input.file)
     if any(str(path) == "-" for path in inputs):
         raise CardError(f"{card.source}: [input] file: the events are read several times; standard input cannot be")
-    with tempfile.TemporaryDirectory(prefix="mlgen-validate-") as folder:
-        samples = [
-            SampleFiles(name, (_run(card, stages, Path(folder) / f"{number}", reporter),))
-            for number, (name, stages) in enumerate(_variants(card, replaced))
-        ]
-        section = card.model.input
+    with tempfile.TemporaryDirectory(prefix="mlgen-validate-") as name:
+        folder = Path(name)
+        with_model = _with_model(card, folder)
+        reference = SampleFiles("nothing replaced", inputs, card.model.input.format)
+        passed_on = with_model
+        if Stage.UNWEIGHTING in replaced:
+            first, second = _halves(card, inputs, folder)
+            reference = SampleFiles(reference.name, (second,), origin=_shown(card, "a random half of the input"))
+            section = InputSection(file=[str(first)])
+            passed_on = dataclasses.replace(card, model=card.model.model_copy(update={"input": section}))
+        samples = []
+        for number, (name, stages) in enumerate(_variants(card, replaced)):
+            used = with_model if Stage.GENERATOR in stages else passed_on
+            path = _run(used, stages, folder / f"{number}", reporter)
+            samples.append(SampleFiles(name, (path,), origin=_shown(card, name)))
         return validate(
-            SampleFiles("nothing replaced", inputs),
+            reference,
             samples,
             card.model.validation,
             seed=card.model.run.seed,
             reporter=reporter,
-            options=ReadingOptions(on_error=card.model.run.on_error, format_name=section.format),
+            options=ReadingOptions(on_error=card.model.run.on_error),
         )
+
+
+def _shown(card: Card, what: str) -> tuple[str, ...]:
+    return (f"{card.source}: {what}",)
+
+
+def _with_model(card: Card, folder: Path) -> Card:
+    """The card, its generator with a folder for its model: it is trained once, whatever number of chains use it."""
+    section = card.model.generator
+    if section is None or section.model is not None:
+        return card
+    section = section.model_copy(update={"model": str((folder / "model").absolute())})
+    return dataclasses.replace(card, model=card.model.model_copy(update={"generator": section}))
 
 
 def _variants(card: Card, replaced: Sequence[Stage]) -> Iterator[tuple[str, tuple[Stage, ...]]]:
@@ -70,10 +99,29 @@ def _variants(card: Card, replaced: Sequence[Stage]) -> Iterator[tuple[str, tupl
         yield " and ".join(f"{name} {section.plugin}" for name, section in names if section is not None), stages
 
 
+def _halves(card: Card, inputs: Sequence[Path], folder: Path) -> tuple[Path, Path]:
+    """Write the input as two random halves; without a generator, only as many events as the card reads."""
+    section, run = card.model.input, card.model.run
+    limit = run.events if card.model.generator is None else None
+    left = limit if limit is not None else -1
+    with open_events(*inputs, format_name=section.format if section else None, on_error=run.on_error) as events:
+        suffix = _KEEPS.get(events.formats[0], "lhe")
+        paths = folder / f"first.{suffix}", folder / f"second.{suffix}"
+        with create_events(paths[0], events.run_info) as first, create_events(paths[1], events.run_info) as second:
+            for number, batch in enumerate(events):
+                kept = batch[:left] if left >= 0 else batch
+                left -= len(kept) if left >= 0 else 0
+                side = random_generator(run.seed, Work.COMPARE, 3, number).random(len(kept)) < 0.5
+                for output, chosen in ((first, side), (second, ~side)):
+                    if chosen.any():
+                        output.write(kept[np.flatnonzero(chosen)])
+                if left == 0:
+                    break
+    return paths
+
+
 def _run(card: Card, stages: Sequence[Stage], stem: Path, reporter: Reporter) -> Path:
     """Run the card with only some of its stages; returns the file that was written."""
-    from mlgen.formats.reading import open_events
-
     inputs = [card.path(name) for name in card.model.input.file] if card.model.input else []
     with open_events(*inputs, format_name=card.model.input.format if card.model.input else None) as events:
         suffix = _KEEPS.get(events.formats[0], "lhe")

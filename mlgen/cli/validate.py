@@ -85,6 +85,7 @@ def command(
     mlgen validate card.toml
     """  # noqa: D301 - click wants a real \b
     from mlgen.cli.terminal import print_json, reporter
+    from mlgen.errors import UserError
     from mlgen.validation.comparing import validate
     from mlgen.validation.gates import Gate, gated
     from mlgen.validation.samples import ReadingOptions
@@ -93,9 +94,12 @@ def command(
     gates = [Gate.parse(text) for text in fail_above]
     card, files = _card_and_samples(sources, overrides)
     report = None if no_report else Path(output)
+    for path in (path for sample in files for path in sample.files):
+        if report is not None and path.exists() and report.exists() and report.samefile(path):
+            raise UserError(f"{output}: the report would replace a sample; choose another name")
     _check_outputs(report, plots, force)
     if files:
-        reading = ReadingOptions(card.model.run.on_error, overrides["input_format"], geometry, particle)
+        reading = ReadingOptions(card.model.run.on_error, geometry, particle)
         result = validate(
             files[0], files[1:], card.model.validation, seed=card.model.run.seed, reporter=reporter, options=reading
         )
@@ -134,10 +138,12 @@ def _card_and_samples(sources: tuple[str, ...], overrides: dict[str, Any]) -> tu
         return card_with(Path(cards[0]), {}, overrides), []
     if len(sources) < 2:
         raise UserError(f"{sources[0]}: a reference and at least one sample are expected, or one card (.toml)")
-    return card_with(Path(card_file) if card_file else None, {}, overrides), _samples(sources)
+    return card_with(Path(card_file) if card_file else None, {}, overrides), _samples(
+        sources, overrides["input_format"]
+    )
 
 
-def _samples(sources: tuple[str, ...]) -> list[SampleFiles]:
+def _samples(sources: tuple[str, ...], format_name: str | None) -> list[SampleFiles]:
     from mlgen.errors import UserError
     from mlgen.validation.samples import SampleFiles
 
@@ -147,12 +153,15 @@ def _samples(sources: tuple[str, ...]) -> list[SampleFiles]:
         if not equals or Path(source).exists():
             name, files = "", source
         paths = (Path(files),) if Path(files).exists() else tuple(Path(file) for file in files.split(","))
-        samples.append(SampleFiles(name or ", ".join(path.name for path in paths), paths))
+        samples.append(SampleFiles(name or ", ".join(path.name for path in paths), paths, format_name))
+    if sum(str(path) == "-" for sample in samples for path in sample.files) > 1:
+        raise UserError("standard input ('-') is there twice; it can be read once only")
     names = [sample.name for sample in samples]
     for index, sample in enumerate(samples):
         if names.count(sample.name) > 1:
             # Files of one name from several directories.
-            samples[index] = SampleFiles(",".join(str(path) for path in sample.files), sample.files)
+            longer = ", ".join("/".join(path.parts[-2:]) for path in sample.files)
+            samples[index] = SampleFiles(longer, sample.files, format_name)
     twice = [sample.name for sample in samples[1:] if [s.name for s in samples[1:]].count(sample.name) > 1]
     if twice:
         raise UserError(f"{twice[0]}: the same sample is there twice; give each a name: NAME=FILE")
@@ -180,6 +189,7 @@ def _show(result: ValidationResult, written: list[Path]) -> None:
     rows = [("reference", f"{reference.name} ({reference.format}), {number(reference.selected)} events")]
     for comparison in result.comparisons:
         rows += [("", ""), *_rows(comparison)]
+    rows += [("remark", f"{reference.name}: {remark}") for remark in reference.remarks]
     rows += [("remark", remark) for remark in result.remarks]
     rows += [("written", shown(path)) for path in written]
     table(rows)

@@ -19,34 +19,18 @@ References:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from mlgen.errors import InputError
 from mlgen.event_format import BATCH_SIZE
-from mlgen.formats.columnar import explained
-from mlgen.formats.shower_geometry import geometry_of
-from mlgen.formats.shower_layout import checked_layout, layout_of
-from mlgen.formats.shower_writer import GEOMETRY, PROVENANCE, write_showers
+from mlgen.formats.shower_layout import layout_of
+from mlgen.formats.shower_reader import ShowerFile
+from mlgen.formats.shower_writer import write_showers
 from mlgen.showers import Geometry, ShowerBatch
 
 __all__ = ["ShowerStream", "is_shower_file", "open_showers", "write_showers"]
-
-#: A batch of showers has at most so many bytes of voxels, however many showers were asked for.
-BATCH_BYTES = 1 << 26
-#: The chunks of a data set that a batch reaches into are unpacked once, although the next batch begins inside them.
-CACHE_BYTES = 1 << 26
-#: Showers at the beginning of a file whose energies are looked at to see whether their units can be right.
-UNIT_SHOWERS = 1000
-#: Deposited over incident energy, beyond which the units must be wrong: a shower cannot deposit much more than it
-#: brings (noise and rest masses are allowed for), and the thinnest active layers still see more than half a percent.
-#: GeV in place of MeV is a factor of 1000 either way.
-DEPOSITED_SHARE = (1 / 200, 10.0)
-_COPY_AGAIN = "Copy the file again."
 
 
 def is_shower_file(path: str | Path) -> bool:
@@ -67,79 +51,95 @@ def is_shower_file(path: str | Path) -> bool:
 
 
 def open_showers(
-    path: str | Path, *, geometry: Path | None = None, particle: str | None = None, batch_size: int = BATCH_SIZE
+    *paths: str | Path, geometry: Path | None = None, particle: str | None = None, batch_size: int = BATCH_SIZE
 ) -> ShowerStream:
-    """Open a file of showers as a stream of batches.
+    """Open files of showers as one stream of batches, one file after the other.
 
     Args:
-        path: The file.
+        paths: The files, of one layout and geometry; the CaloChallenge's data sets 2 and 3 come as several.
         geometry: What the voxels are: a CaloChallenge binning XML, or JSON that `Geometry.to_json` wrote. Not needed
-            where the file says it.
-        particle: The incident particle, and so the binning in the XML that is meant. Not needed where the file says it
+            where the files say it.
+        particle: The incident particle, and so the binning in the XML that is meant. Not needed where the files say it
             or the XML has only one.
-        batch_size: Showers in a batch, at most; fewer where they have many voxels, so that a batch stays below 64 MiB.
+        batch_size: Showers in a batch, at most; fewer where they have many voxels, so that a batch stays below 64 MiB,
+            and at the end of a file.
 
     Raises:
-        InputError: The file is missing, damaged, empty or no shower file, its data sets do not fit together or the
-            geometry, or its energies cannot be in MeV (CaloGAN: incident energies in GeV).
+        InputError: A file is missing, damaged, empty or no shower file, its data sets do not fit together or the
+            geometry, its energies cannot be in MeV (CaloGAN: incident energies in GeV), or two files differ in layout
+            or geometry.
     """
-    return ShowerStream(Path(path), geometry=geometry, particle=particle, batch_size=batch_size)
+    return ShowerStream([Path(path) for path in paths], geometry=geometry, particle=particle, batch_size=batch_size)
 
 
 class ShowerStream:
-    """A file of showers. Iterating gives batches, in memory that does not grow with the file, and can be done again.
+    """Files of showers. Iterating gives batches, in memory that does not grow with the files, and can be done again.
 
     Attributes:
-        n_showers: Number of showers.
+        paths: The files.
+        n_showers: Number of showers in all of them.
         geometry: What the voxels are.
         format: Name of the layout: ``calochallenge`` or ``calogan``.
-        attributes: Attributes of the file.
-        provenance: Records of every run of mlgen that the showers went through, oldest first.
+        attributes: Attributes that all files have alike.
+        provenance: Records of every run of mlgen that the showers went through, oldest first; of each file, one file
+            after the other, those that came before left out.
     """
 
-    def __init__(self, path: Path, *, geometry: Path | None, particle: str | None, batch_size: int) -> None:
-        import h5py
-
+    def __init__(self, paths: Sequence[Path], *, geometry: Path | None, particle: str | None, batch_size: int) -> None:
         if batch_size < 1:
             raise ValueError(f"a batch of {batch_size} showers")
-        self.path, self._source = path, str(path)
-        if not path.is_file():
-            problem = "is a directory; a file of showers is expected" if path.is_dir() else "there is no such file"
-            raise InputError(self._source, problem)
-        if not h5py.is_hdf5(path):
-            raise InputError(self._source, "is no HDF5 file; showers are read from HDF5")
-        with explained(self._source, "cannot be opened as an HDF5 file", advice=_COPY_AGAIN):
-            self._file: Any = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES, rdcc_nslots=10007)
+        if not paths:
+            raise ValueError("no file of showers")
+        self.paths = tuple(paths)
+        self._files: list[ShowerFile] = []
+        self._closed = False
         try:
-            with explained(self._source, "cannot be read", advice=_COPY_AGAIN):
-                self._layout = checked_layout(self._source, self._file)
-                self.format, self.n_showers = self._layout.name, len(self._file[self._layout.energy])
-                self.attributes = {name: _plain(value) for name, value in self._file.attrs.items()}
-                self.provenance = self._provenance()
-                self.geometry = geometry_of(
-                    self._source,
-                    [self._file[name].shape[1:] for name in self._layout.voxels],
-                    carried=self._carried_geometry(),
-                    path=geometry,
-                    particle=particle or self.attributes.get("particle"),
-                )
-            bytes_each = 8 * self.geometry.n_voxels
-            self._batch_size = max(1, min(batch_size, BATCH_BYTES // bytes_each))
-            self._check_units()
+            for path in paths:
+                file = ShowerFile(path, geometry=geometry, particle=particle, batch_size=batch_size)
+                self._files.append(file)
+                if len(paths) > 1:
+                    # Each open file has a cache; of several, only the one that is being read is open.
+                    file.close()
+                if file is not self._files[0]:
+                    _check_alike(self._files[0], file)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
+        first = self._files[0]
+        self.format, self.geometry = first.layout.name, first.geometry
+        self.n_showers = sum(file.n_showers for file in self._files)
+        self.attributes = {
+            name: value
+            for name, value in first.attributes.items()
+            if all(name in file.attributes and file.attributes[name] == value for file in self._files)
+        }
+        records: list[Mapping[str, Any]] = []
+        for file in self._files:
+            records += [entry for entry in file.provenance if entry not in records]
+        self.provenance = tuple(records)
 
     def __len__(self) -> int:
         return self.n_showers
 
     def __iter__(self) -> Iterator[ShowerBatch]:
-        for start in range(0, self.n_showers, self._batch_size):
-            yield self._read(start, min(start + self._batch_size, self.n_showers))
+        return self.first_of_each(self.n_showers)
+
+    def first_of_each(self, n: int) -> Iterator[ShowerBatch]:
+        """The first showers of each file, in batches."""
+        if self._closed:
+            raise ValueError(f"{self.paths[0]}: reading from a stream of showers that was closed")
+        for file in self._files:
+            try:
+                yield from file.first(n)
+            finally:
+                if len(self._files) > 1:
+                    file.close()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the files."""
+        self._closed = True
+        for file in self._files:
+            file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -147,81 +147,33 @@ class ShowerStream:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _carried_geometry(self) -> Geometry | None:
-        if GEOMETRY not in self._file:
-            return None
-        return Geometry.from_json(self._file[GEOMETRY].asstr()[()], f"{self._source}: {GEOMETRY}")
 
-    def _provenance(self) -> tuple[Mapping[str, Any], ...]:
-        return tuple(json.loads(self._file[PROVENANCE].asstr()[()])) if PROVENANCE in self._file else ()
+def _check_alike(first: ShowerFile, other: ShowerFile) -> None:
+    """Check that two files can be one sample.
 
-    def _read(self, start: int, stop: int) -> ShowerBatch:
-        n = stop - start
-        voxels = np.empty((n, self.geometry.n_voxels))
-        doing = f"showers {start + 1:,} to {stop:,} cannot be read"
-        with explained(self._source, doing, advice=_COPY_AGAIN):
-            energy = self._file[self._layout.energy][start:stop].reshape(n).astype(np.float64) * self._layout.to_mev
-            place = 0
-            for name in self._layout.voxels:
-                values = self._file[name][start:stop].reshape(n, -1)
-                voxels[:, place : place + values.shape[1]] = values
-                place += values.shape[1]
-            known = "pdg_id" in self._file
-            pdg_id = self._file["pdg_id"][start:stop] if known else np.full(n, self.geometry.pdg_id)
-            direction = np.tile([0.0, 0.0, 1.0], (n, 1))
-            if "direction" in self._file:
-                direction[:] = self._file["direction"][start:stop]
-        # Written so that NaN fails too.
-        if not (voxels.min() >= 0 and voxels.max() < np.inf and energy.min() > 0 and energy.max() < np.inf):
-            raise self._bad_values(start)
-        return ShowerBatch(energy, pdg_id, direction, voxels, self.geometry)
-
-    def _bad_values(self, first: int) -> InputError:
-        """Say how many values of the file are bad; the showers before `first` are known to be good."""
-        for name in (self._layout.energy, *self._layout.voxels):
-            what = "incident energies" if name == self._layout.energy else "voxel energies"
-            counts = {"NaN": 0, "infinite": 0, "negative": 0, "zero": 0}
-            showers, earliest = 0, 0
-            for start in range(first, self.n_showers, self._batch_size):
-                stop = min(start + self._batch_size, self.n_showers)
-                with explained(self._source, f"showers {start + 1:,} to {stop:,} cannot be read", advice=_COPY_AGAIN):
-                    values = self._file[name][start:stop].reshape(stop - start, -1).astype(np.float64)
-                bad = {"NaN": np.isnan(values), "infinite": np.isposinf(values), "negative": values < 0}
-                if name == self._layout.energy:
-                    bad["zero"] = values == 0
-                for kind, where in bad.items():
-                    counts[kind] += int(where.sum())
-                hit = np.flatnonzero(np.any(list(bad.values()), axis=(0, 2)))
-                earliest = earliest or (start + int(hit[0]) + 1 if len(hit) else 0)
-                showers += len(hit)
-            if showers:
-                number = " and ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-                return InputError(
-                    self._source,
-                    f"'{name}' has {number} {what}, in {showers:,} of {self.n_showers:,} showers, first in shower "
-                    f"{earliest:,}",
-                    advice="Energies must be finite and not negative (incident ones above zero): mend the file, or "
-                    "the program that made it.",
-                )
-        return InputError(self._source, "changed while it was being read")
-
-    def _check_units(self) -> None:
-        sample = self._read(0, min(self.n_showers, self._batch_size, UNIT_SHOWERS))
-        share = sample.voxels.sum() / sample.incident_energy.sum()
-        # Showers that deposit nothing say nothing of units.
-        if share and not DEPOSITED_SHARE[0] <= share <= DEPOSITED_SHARE[1]:
-            layout = self._layout
-            voxels = " and ".join(f"'{name}'" for name in layout.voxels)
-            raise InputError(
-                self._source,
-                f"the first {len(sample):,} showers deposit {share:.3g} times their incident energy: the units are "
-                f"probably not those of {layout.title} ('{layout.energy}' in {layout.energy_unit}, {voxels} in MeV)",
-                advice="mlgen does not guess units: convert the data set whose unit is another one.",
-            )
+    Raises:
+        InputError: They differ; names both files and what differs.
+    """
+    if other.layout.name != first.layout.name:
+        difference = f"it is {other.layout.title}, but {first.path} is {first.layout.title}"
+    elif other.geometry != first.geometry:
+        difference = _geometry_difference(first.geometry, other.geometry, str(first.path))
+    else:
+        return
+    raise InputError(
+        str(other.path),
+        f"cannot be read as one sample with {first.path}: {difference}",
+        advice="Give only files of one layout and one calorimeter as one sample.",
+    )
 
 
-def _plain(value: Any) -> Any:
-    """An attribute as a plain type."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return value.tolist() if hasattr(value, "tolist") else value
+def _geometry_difference(first: Geometry, other: Geometry, name: str) -> str:
+    if other.particle != first.particle:
+        return f"its showers are of '{other.particle}', those of {name} of '{first.particle}'"
+    if other.n_voxels != first.n_voxels or len(other.layers) != len(first.layers):
+        return (
+            f"it has {other.n_voxels:,} voxels in {len(other.layers)} layers, {name} has {first.n_voxels:,} in "
+            f"{len(first.layers)}"
+        )
+    layer = next(i for i, (a, b) in enumerate(zip(first.layers, other.layers, strict=True)) if a != b)
+    return f"layer {layer} is {other.layers[layer]}, in {name} {first.layers[layer]}"

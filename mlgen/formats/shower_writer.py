@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlgen.errors import OutputError, WriteFailure
+from mlgen.errors import OutputError
+from mlgen.files import whole_file
 from mlgen.formats.lheh5_file import RememberingFile
 from mlgen.showers import Geometry, ShowerBatch
 
@@ -54,33 +54,8 @@ def write_showers(
         WriteFailure: The disk is full, or the like.
     """
     path = Path(path)
-    _check_free(path, force=force)
-    # A link stays a link; what it leads to is written.
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        written = _write(path, temporary, batches, provenance, attributes or {})
-        _check_free(path, force=force)
-        temporary.replace(target)
-    except OSError as error:
-        raise WriteFailure(
-            f"{path}: writing failed: {error.strerror or error}; nothing was left under that name"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return written
-
-
-def _check_free(path: Path, *, force: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path}: is a directory; name a file")
-    if path.exists() and not path.is_file():
-        # Moving the finished file into place would replace the device itself.
-        raise OutputError(f"{path}: showers in HDF5 need a file; they cannot be written into a pipe or device")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --force")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no directory '{path.parent}'; make it first")
+    with whole_file(path, force=force) as temporary:
+        return _write(path, temporary, batches, provenance, attributes or {})
 
 
 def _write(
@@ -118,7 +93,6 @@ def _write(
         disk.check()
     finally:
         disk.close()
-    _to_disk(temporary)
     return written
 
 
@@ -155,12 +129,3 @@ def _check_batch(path: Path, batch: ShowerBatch, geometry: Geometry, written: in
         raise OutputError(f"{where}: {bad:,} voxel energies are negative or not finite")
     if not (batch.incident_energy.min() > 0 and batch.incident_energy.max() < np.inf):
         raise OutputError(f"{where}: an incident energy is not positive, or not finite")
-
-
-def _to_disk(path: Path) -> None:
-    # Otherwise a power cut could leave the final name on a file whose bytes never reached the disk.
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, Self
@@ -14,11 +12,10 @@ from typing import BinaryIO, Literal, Self
 from mlgen.errors import OutputError, WriteFailure
 from mlgen.event_format import EventFormat, EventWriter
 from mlgen.events import EventBatch
+from mlgen.files import check_free, is_special, put_in_place, target_of, temporary_for, to_disk
 from mlgen.formats.catalogue import format_for_output
 from mlgen.formats.compression import compressed, compression_for
 from mlgen.run_info import RunInfo
-
-_APPEARED = "exists now, but did not when the run began; choose another name, or overwrite it with --force"
 
 
 class Output:
@@ -33,7 +30,7 @@ class Output:
         self.events = 0
         self._force = force
         # A link stays a link; what it leads to is written.
-        self._target = _target(path)
+        self._target = target_of(path)
         self._state: Literal["open", "finished", "done"] = "open"
         self._temporary: Path | None = None
         self._raw: BinaryIO | None = None
@@ -50,18 +47,16 @@ class Output:
         if str(self.path) == "-":
             self._raw = sys.stdout.buffer
             self._stream = self._raw
-        elif _is_special(self.path):
+        elif is_special(self.path):
             # A device, a named pipe, bash's >(...): nothing to move into place.
             self._raw = self.path.open("wb", buffering=1 << 20)
             self._stream = compressed(self._raw, compression_for(self.path))
         else:
-            handle, name = tempfile.mkstemp(prefix=f".{self._target.name}.", suffix=".part", dir=self._target.parent)
-            self._temporary = Path(name)
+            self._temporary = temporary_for(self._target)
             if not self.format.streams:
-                os.close(handle)
                 self._writer = self.format.writer(self._temporary, run_info)
                 return
-            self._raw = os.fdopen(handle, "wb", buffering=1 << 20)
+            self._raw = self._temporary.open("wb", buffering=1 << 20)
             self._stream = compressed(self._raw, compression_for(self.path))
         self._writer = self.format.writer(self._stream, run_info)
 
@@ -97,12 +92,7 @@ class Output:
                 if str(self.path) != "-":
                     self._raw.close()
             if self._temporary is not None:
-                # Otherwise a power cut could leave the final name on a file whose bytes never reached the disk.
-                _to_disk(self._temporary)
-                # mkstemp makes files that only the user may read; an output follows the umask like any other file.
-                umask = os.umask(0)
-                os.umask(umask)
-                self._temporary.chmod(0o666 & ~umask)
+                to_disk(self._temporary)
         self._state = "finished"
 
     def publish(self) -> None:
@@ -116,7 +106,7 @@ class Output:
             raise OutputError(f"{self.path}: not finished; nothing can be put under that name")
         if self._state == "finished" and self._temporary is not None:
             with self._explained():
-                _move(self._temporary, self._target, force=self._force)
+                put_in_place(self.path, self._temporary, self._target, force=self._force)
         self._state = "done"
 
     def close(self) -> None:
@@ -182,44 +172,6 @@ class Output:
             self.discard()
 
 
-def _target(path: Path) -> Path:
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _move(temporary: Path, target: Path, *, force: bool) -> None:
-    """Give a file its name.
-
-    Raises:
-        OutputError: There is a file of that name, and not `force`.
-    """
-    if not force:
-        try:
-            # Unlike a check and a renaming, this cannot overwrite a file that appears in between.
-            os.link(temporary, target)
-        except FileExistsError as error:
-            raise OutputError(_APPEARED) from error
-        except OSError as error:
-            # Not every file system has links (FAT, some network ones).
-            if target.exists():
-                raise OutputError(_APPEARED) from error
-        else:
-            temporary.unlink()
-            return
-    temporary.replace(target)
-
-
-def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
-
-
 def check_output(path: str | Path, *, force: bool = False, format_name: str | None = None) -> EventFormat:
     """Check, before any work, that an output can be written; return its format.
 
@@ -230,20 +182,9 @@ def check_output(path: str | Path, *, force: bool = False, format_name: str | No
     path = Path(path)
     event_format = format_for_output(path, format_name)
     if str(path) != "-":
-        if path.is_dir():
-            raise OutputError(f"{path}: is a directory; name a file")
-        parent = _target(path).parent
-        if not parent.is_dir():
-            raise OutputError(f"{path}: there is no directory '{parent}'; make it first")
-        if _is_special(path):
-            if not event_format.streams:
-                raise OutputError(
-                    f"{path}: {event_format.name} needs a file; it cannot be written into a pipe or device"
-                )
-        elif path.exists() and not force:
-            raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --force")
-        elif not os.access(parent, os.W_OK | os.X_OK):
-            raise OutputError(f"{path}: may not be written (no permission to write into '{parent}')")
+        if is_special(path) and not event_format.streams:
+            raise OutputError(f"{path}: {event_format.name} needs a file; it cannot be written into a pipe or device")
+        check_free(path, force=force)
     return event_format
 
 

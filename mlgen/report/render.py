@@ -6,9 +6,7 @@ import base64
 import functools
 import hashlib
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -18,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mlgen
-from mlgen.errors import OutputError, WriteFailure, nearest
+from mlgen.errors import nearest
+from mlgen.files import check_free, write_whole
 from mlgen.report.page import (
     Badge,
     Cell,
@@ -89,18 +88,7 @@ def check_report(path: str | Path, *, force: bool = False) -> None:
     Raises:
         OutputError: It exists already (and not `force`), is a directory, or in one that may not be written.
     """
-    path = Path(path)
-    parent = _target(path).parent
-    if path.is_dir():
-        raise OutputError(f"{path}: is a directory; name a file")
-    if not parent.is_dir():
-        raise OutputError(f"{path}: there is no directory '{parent}'; make it first")
-    if _is_special(path):
-        return
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already; choose another name, or overwrite it with --force")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: may not be written (no permission to write into '{parent}')")
+    check_free(Path(path), force=force)
 
 
 def write_report(page: Page, path: str | Path, *, force: bool = False) -> None:
@@ -117,54 +105,7 @@ def write_report(page: Page, path: str | Path, *, force: bool = False) -> None:
     """
     path = Path(path)
     check_report(path, force=force)
-    content = render(page).encode()
-    try:
-        if _is_special(path):
-            path.write_bytes(content)
-        else:
-            _write(content, path, force=force)
-    except OSError as error:
-        raise WriteFailure(
-            f"{path}: writing failed: {error.strerror or error}; nothing was left under that name"
-        ) from error
-
-
-def _write(content: bytes, path: Path, *, force: bool) -> None:
-    target = _target(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp makes files that only the user may read; a report follows the umask like any other file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        if not force:
-            _claim(target, path)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _claim(target: Path, path: Path) -> None:
-    """Make an empty file of that name; unlike a check, this cannot miss a file that appears in between."""
-    try:
-        target.open("xb").close()
-    except FileExistsError as error:
-        raise OutputError(
-            f"{path}: exists now, but did not when the work began; choose another name, or overwrite it with --force"
-        ) from error
-
-
-def _target(path: Path) -> Path:
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
-
-
-def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file() and not path.is_dir()
+    write_whole(path, render(page).encode(), force=force)
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlgen.validation.comparing import validate
+    from mlgen.validation.plots import to_hist
     from mlgen.validation.record import Comparison, ObservableResult, ValidationResult
     from mlgen.validation.samples import ReadingOptions, SampleFiles
     from mlgen.validation.settings import ValidationSettings
@@ -28,6 +29,7 @@ _HOMES = {
     "SampleFiles": "mlgen.validation.samples",
     "ValidationResult": "mlgen.validation.record",
     "ValidationSettings": "mlgen.validation.settings",
+    "to_hist": "mlgen.validation.plots",
     "validate": "mlgen.validation.comparing",
     "write_validation": "mlgen.validation.writing",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "SampleFiles",
     "ValidationResult",
     "ValidationSettings",
+    "to_hist",
     "validate",
     "write_validation",
 ]

@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mlgen.validation.learned_weights import weighted_quantiles
 from mlgen.validation.record import ClassifierTest, ValidationResult
+
+_SHARES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
 def to_dict(result: ValidationResult) -> dict[str, Any]:
-    """Return everything but the learned weight of each event, which is summarised."""
+    """Return everything but the learned weight of each event, whose quantiles are given.
+
+    Numbers that are not finite, such as the quantiles in a tail of an observable that all its events lack, are None,
+    which JSON can say. The quantiles of the learned weights are those of the events with their weights (absolute
+    values).
+    """
     content: dict[str, Any] = _plain(result)
     content["agrees"] = result.agrees
     for comparison, plain in zip(result.comparisons, content["comparisons"], strict=True):
-        plain["gates"] = [dict(zip(("measure", "value", "limit"), gate, strict=True)) for gate in comparison.gates]
+        plain["gates"] = [
+            dict(zip(("measure", "value", "limit"), _plain(gate), strict=True)) for gate in comparison.gates
+        ]
         if comparison.classifier is not None:
             for name in ("learned_weights", "event_weights"):
                 del plain["classifier"][name]
-            plain["classifier"]["learned_weight_quantiles"] = _quantiles(comparison.classifier)
+            plain["classifier"]["learned_weight_quantiles"] = _plain(_quantiles(comparison.classifier))
     return content
 
 
 def _quantiles(test: ClassifierTest) -> dict[str, dict[str, float]]:
-    shares = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
-    return {
-        sample: {str(share): float(np.quantile(weights, share)) for share in shares}
-        for sample, weights in test.learned_weights.items()
-        if len(weights)
-    }
+    found = {}
+    for sample, learned in test.learned_weights.items():
+        if len(learned):
+            quantiles = weighted_quantiles(learned, np.abs(test.event_weights[sample]), _SHARES)
+            found[sample] = dict(zip(map(str, _SHARES), quantiles.tolist(), strict=True))
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -40,9 +51,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
+        return _plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from mlgen.seeds import Work, random_generator
 from mlgen.stages import ProgressCallback, no_progress
 from mlgen.validation.axes import Axis
 from mlgen.validation.bands import band
 from mlgen.validation.classifier import classifier_test
 from mlgen.validation.distances import distances
-from mlgen.validation.filling import Filled
-from mlgen.validation.observable import Features, FloatArray, Kind
+from mlgen.validation.family import Family
+from mlgen.validation.filling import Filled, Sums
+from mlgen.validation.observable import USER, Features, FloatArray, Kind
 from mlgen.validation.record import (
     ClassifierTest,
     Comparison,
+    Deviation,
     Histogram,
     ObservableResult,
     SampleRecord,
@@ -24,9 +29,13 @@ from mlgen.validation.record import (
     Verdict,
 )
 from mlgen.validation.settings import ValidationSettings
-from mlgen.validation.shape_tests import BinnedSample, adjusted_p_values, compare_shapes, rate_p_value
+from mlgen.validation.shape_tests import BinnedSample, compare_shapes
+from mlgen.validation.shares import share_test, two_sided_p_value
 from mlgen.validation.verdicts import comparison_words, missing_verdict, observable_verdict
-from mlgen.validation.wasserstein import total_variation, wasserstein
+from mlgen.validation.wasserstein import total_variation, total_variation_floor, wasserstein, wasserstein_floor
+
+#: Random halvings of the reference from which the floor of the Wasserstein distance is taken.
+SPLITS = 20
 
 
 def compare(
@@ -52,68 +61,91 @@ def compare(
         differences: What is known to differ in content, in sentences.
         progress: Called after each training of a classifier.
     """
-    rng = np.random.default_rng([seed, 1])
-    lower, upper = _halves(reference.features, len(sample.features), rng)
-    part = _part(sample.features, len(lower), rng)
-    results = []
-    for row, axis in enumerate(reference.axes):
-        tested = _tested(axis, reference, sample, row, settings.bins)
-        floor = _floor(axis, reference, row, settings.bins) if tested is not None else None
-        results.append(
-            ObservableResult(
-                observable=axis.observable,
-                edges=axis.drawn_edges,
-                log=axis.log,
-                reference=_histogram(axis, reference, row),
-                sample=_histogram(axis, sample, row),
-                test=tested,
-                floor=floor,
-                adjusted_p_value=math.nan,
-                wasserstein=_distance(axis, lower, part, row),
-                wasserstein_floor=_distance(axis, lower, upper, row),
-                verdict=Verdict.AGREES,
-                words="",
-            )
-        )
+    rng = random_generator(seed, Work.COMPARE, 1)
+    first, second = (filled.features for filled in (reference, sample))
+    size = min(len(first) // 2, len(second))
+    subsets = [_part(first, 2 * size, rng), _part(second, size, rng)]
+    results = [_result(axis, reference, sample, row, settings, subsets, rng) for row, axis in enumerate(reference.axes)]
     tested_by = _classifier(reference, sample, settings, seed, progress)
-    rate = rate_p_value(
-        reference_record.cross_section,
-        reference_record.cross_section_error,
-        sample_record.cross_section,
-        sample_record.cross_section_error,
+    rate = _rate(reference_record, sample_record)
+    acceptance = None
+    if settings.select:
+        acceptance = share_test(reference.chosen, reference.everything, sample.chosen, sample.everything)
+    family = Family(
+        shapes=[r.test.p_value if r.test is not None and r.test.ndf else math.nan for r in results],
+        presence=[r.presence.p_value if r.presence is not None else math.nan for r in results],
+        numbers=[rate, acceptance.p_value if acceptance is not None else math.nan],
+        classifiers=[m.p_value for m in tested_by.measures] if tested_by is not None else [],
     )
-    measures = tested_by.measures if tested_by is not None else ()
-    classifier_p = np.array([m.p_value for m in measures])
-    shapes = np.array([r.test.p_value if r.test is not None and r.test.ndf else math.nan for r in results])
-    adjusted = adjusted_p_values(np.concatenate([shapes, [rate], classifier_p]))
-    shape_p, rate_adjusted, classifier_p = adjusted[: len(shapes)], adjusted[len(shapes)], adjusted[len(shapes) + 1 :]
     expected = min(reference.effective_events, sample.effective_events)
-    results = [_judged(result, float(p), settings, expected) for result, p in zip(results, shape_p, strict=True)]
-    known = adjusted[np.isfinite(adjusted)]
-    smallest = float(known.min()) if len(known) else math.nan
-    missing = [r.observable.name for r in results if r.verdict is Verdict.MISSING]
-    words = comparison_words(
-        results,
-        float(rate_adjusted),
-        tested_by,
-        float(np.nanmin(classifier_p)) if np.isfinite(classifier_p).any() else math.nan,
-        len(known),
-        smallest,
-        settings.significance,
+    judged = tuple(
+        _judged(result, shape, presence, settings, expected, _within_band(result, sample, row))
+        for row, (result, shape, presence) in enumerate(
+            zip(results, family.adjusted_shapes, family.adjusted_presence, strict=True)
+        )
     )
-    if missing:
-        words += f"; only one of the samples has {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}"
+    seen, other = _seen(reference, sample)
+    missing = any(result.verdict is Verdict.MISSING for result in judged)
     return Comparison(
         sample=sample_record,
-        observables=tuple(results),
+        observables=judged,
         rate_p_value=rate,
+        acceptance=acceptance,
         classifier=tested_by,
-        distances=distances(reference.features, sample.features, np.random.default_rng([seed, 2])),
+        distances=distances(seen, other, random_generator(seed, Work.COMPARE, 2)),
         differences=differences,
-        p_value=smallest,
-        agrees=bool(len(known)) and smallest >= settings.significance and not missing,
-        words=words,
+        p_value=0.0 if missing else family.smallest,
+        agrees=bool(family.tests) and family.smallest >= settings.significance and not missing,
+        words=comparison_words(
+            judged, family, tested_by, settings.significance, (reference.effective_events, sample.effective_events)
+        ),
     )
+
+
+def _result(
+    axis: Axis,
+    reference: Filled,
+    sample: Filled,
+    row: int,
+    settings: ValidationSettings,
+    subsets: Sequence[Features],
+    rng: np.random.Generator,
+) -> ObservableResult:
+    tested = _tested(axis, reference, sample, row, settings.bins)
+    presence = None
+    if axis.observable.group == USER:
+        present = [_without(filled.chosen, filled.lacking[row]) for filled in (reference, sample)]
+        presence = share_test(present[0], reference.chosen, present[1], sample.chosen)
+    floor, floor_error = _distance_floor(axis, subsets[0], row, rng)
+    return ObservableResult(
+        observable=axis.observable,
+        edges=axis.drawn_edges,
+        log=axis.log,
+        reference=_histogram(axis, reference, row),
+        sample=_histogram(axis, sample, row),
+        test=tested,
+        floor=_floor(axis, reference, row, settings.bins) if tested is not None else None,
+        presence=presence,
+        adjusted_p_value=math.nan,
+        wasserstein=_distance(axis, subsets, row),
+        wasserstein_floor=floor,
+        wasserstein_floor_error=floor_error,
+        verdict=Verdict.AGREES,
+        words="",
+    )
+
+
+def _without(everything: Sums, part: Sums) -> Sums:
+    return Sums(everything.weight - part.weight, max(everything.square - part.square, 0.0))
+
+
+def _rate(reference: SampleRecord, sample: SampleRecord) -> float:
+    """p-value of equal cross sections; NaN for one that was copied, which tests nothing."""
+    first = (reference.cross_section, reference.cross_section_error)
+    second = (sample.cross_section, sample.cross_section_error)
+    if first == second and first[1] > 0:
+        return math.nan
+    return two_sided_p_value(*first, *second)
 
 
 def _tested(axis: Axis, reference: Filled, sample: Filled, row: int, bins: int) -> ShapeTest | None:
@@ -152,19 +184,8 @@ def _histogram(axis: Axis, filled: Filled, row: int) -> Histogram | None:
         underflow=(float(sums[0] * scale), float(squares[0] * scale**2)),
         overflow=(float(sums[-1] * scale), float(squares[-1] * scale**2)),
         band=band(values, varied),
-        missing=float(filled.lacking[row] / filled.weight) if filled.weight else math.nan,
+        missing=filled.lacking[row].weight / filled.chosen.weight if filled.chosen.weight else math.nan,
     )
-
-
-def _halves(features: Features, other: int, rng: np.random.Generator) -> tuple[Features, Features]:
-    """Two disjoint random parts of the reference, of one size, not larger than the sample."""
-    size = min(len(features) // 2, other)
-    order = rng.permutation(len(features))
-    first, second = (
-        Features(features.values[chosen], features.weight[chosen], features.observables)
-        for chosen in (order[:size], order[size : 2 * size])
-    )
-    return first, second
 
 
 def _part(features: Features, size: int, rng: np.random.Generator) -> Features:
@@ -172,16 +193,37 @@ def _part(features: Features, size: int, rng: np.random.Generator) -> Features:
     return Features(features.values[chosen], features.weight[chosen], features.observables)
 
 
-def _distance(axis: Axis, first: Features, second: Features, row: int) -> float:
-    if not len(first) or not len(second):
-        return math.nan
-    columns = [(f.values[:, row], f.weight) for f in (first, second)]
-    (a, wa), (b, wb) = [(x[known], w[known]) for x, w in columns for known in [np.isfinite(x)]]
-    if not len(a) or not len(b) or wa.sum() == 0 or wb.sum() == 0:
-        return math.nan
+def _known(features: Features, row: int) -> tuple[FloatArray, FloatArray]:
+    known = np.isfinite(features.values[:, row])
+    return features.values[known, row], features.weight[known]
+
+
+def _distance(axis: Axis, subsets: Sequence[Features], row: int) -> float:
+    """Distance of half of the reference's subset from the sample's."""
+    size = len(subsets[1])
+    half = Features(subsets[0].values[:size], subsets[0].weight[:size], subsets[0].observables)
+    (a, first), (b, second) = _known(half, row), _known(subsets[1], row)
     if axis.observable.kind is Kind.CATEGORY:
-        return total_variation(a, wa, b, wb)
-    return wasserstein(a, wa, b, wb, period=2 * math.pi if axis.observable.periodic else None)
+        return total_variation(a, first, b, second)
+    return wasserstein(a, first, b, second, period=_period(axis))
+
+
+def _distance_floor(axis: Axis, features: Features, row: int, rng: np.random.Generator) -> tuple[float, float]:
+    values, weight = _known(features, row)
+    if axis.observable.kind is Kind.CATEGORY:
+        return total_variation_floor(values, weight, rng, splits=SPLITS)
+    return wasserstein_floor(values, weight, rng, splits=SPLITS, period=_period(axis))
+
+
+def _period(axis: Axis) -> float | None:
+    return 2 * math.pi if axis.observable.periodic else None
+
+
+def _seen(*samples: Filled) -> tuple[Features, ...]:
+    """What the classifier and the distances see of samples: the observables that are features."""
+    used = [row for row, axis in enumerate(samples[0].axes) if axis.observable.feature]
+    observables = tuple(samples[0].axes[row].observable for row in used)
+    return tuple(Features(s.features.values[:, used], s.features.weight, observables) for s in samples)
 
 
 def _classifier(
@@ -189,34 +231,50 @@ def _classifier(
 ) -> ClassifierTest | None:
     if settings.classifier is False:
         return None
-    used = [row for row, axis in enumerate(reference.axes) if axis.observable.feature]
-    true, other = (
-        Features(f.features.values[:, used], f.features.weight, tuple(reference.axes[row].observable for row in used))
-        for f in (reference, sample)
-    )
-    return classifier_test(true, other, settings.classifier, seed=seed, progress=progress)
+    first, second = _seen(reference, sample)
+    return classifier_test(first, second, settings.classifier, seed=seed, progress=progress)
 
 
-def _judged(result: ObservableResult, adjusted: float, settings: ValidationSettings, events: float) -> ObservableResult:
+def _judged(
+    result: ObservableResult,
+    shape: float,
+    presence: float,
+    settings: ValidationSettings,
+    events: float,
+    within_band: bool,
+) -> ObservableResult:
     if result.test is None:
         present = result.reference or result.sample
         expected = events * (1 - present.missing) if present is not None else 0.0
         verdict, words = missing_verdict("sample" if result.sample is None else "reference", expected)
-    else:
-        verdict, words = observable_verdict(
-            result.observable, result.test, adjusted, settings.significance, _within_band(result)
-        )
-    return dataclasses.replace(result, adjusted_p_value=adjusted, verdict=verdict, words=words)
+        return dataclasses.replace(result, verdict=verdict, words=words)
+    verdict, words = observable_verdict(result, shape, presence, settings.significance, within_band=within_band)
+    smallest = min((p for p in (shape, presence) if math.isfinite(p)), default=math.nan)
+    return dataclasses.replace(result, adjusted_p_value=smallest, verdict=verdict, words=words)
 
 
-def _within_band(result: ObservableResult) -> bool:
-    """Whether the band of the sample covers the reference in the most deviant region, within twice its error."""
-    if result.test is None or result.test.deviation is None or result.sample is None or result.reference is None:
+def _within_band(result: ObservableResult, sample: Filled, row: int) -> bool:
+    """Whether the band that the sample gives itself covers the reference in the most deviant region.
+
+    The band of the region's share is made from the share in each named weight; the statistical errors count twice.
+    """
+    place = result.test.deviation if result.test is not None else None
+    if place is None or not sample.bands[row] or not math.isfinite(place.ratio):
         return False
-    if result.sample.band is None:
+    inside = _region(sample.axes[row], place)
+    nominal = sample.sums[row].sum(axis=0)
+    shares = {name: content[inside].sum() / content.sum() for name, content in sample.bands[row].items()}
+    share = nominal[inside].sum() / nominal.sum()
+    span = band(np.array([share]), {name: np.array([value]) for name, value in shares.items()})
+    if span is None or not place.share:
         return False
-    place, centres = result.test.deviation, (result.edges[1:] + result.edges[:-1]) / 2
-    inside = (centres >= place.lower) & (centres <= place.upper)
-    low, high = (edge[inside].sum() for edge in result.sample.band)
-    error = 2 * math.sqrt(float(result.reference.variances[inside].sum() + result.sample.variances[inside].sum()))
-    return bool(inside.any() and low - error <= result.reference.values[inside].sum() <= high + error)
+    error = 2 * place.error * place.share
+    return bool(span[0, 0] - error <= place.share <= span[1, 0] + error)
+
+
+def _region(axis: Axis, place: Deviation) -> npt.NDArray[np.bool_]:
+    """The fine bins of a region, with both flows, ``(fine + 2,)``."""
+    centres = np.concatenate([[-np.inf], (axis.edges[1:] + axis.edges[:-1]) / 2, [np.inf]])
+    if place.lower > place.upper:
+        return (centres >= place.lower) | (centres <= place.upper)
+    return (centres >= place.lower) & (centres <= place.upper)

@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 import mlgen
 from mlgen.digests import sha256_of_files
-from mlgen.errors import InputError, UserError
-from mlgen.events import EventBatch
+from mlgen.errors import InputError, UserError, WeightError
 from mlgen.seeds import Work, random_generator
-from mlgen.showers import ShowerBatch
 from mlgen.stages import Progress, Reporter, silent
 from mlgen.validation.axes import Axis, choose_axis
 from mlgen.validation.compare import compare
 from mlgen.validation.content import content_differences
 from mlgen.validation.event_observables import choose_observables
 from mlgen.validation.filling import Filled, Filler
-from mlgen.validation.observable import FloatArray, Kind, Observable, ObservableSet
+from mlgen.validation.observable import USER, FloatArray, Kind, Observable, ObservableSet
+from mlgen.validation.plot_style import MOST_SAMPLES
 from mlgen.validation.record import SampleRecord, ValidationResult
 from mlgen.validation.samples import (
     EventSample,
@@ -40,8 +41,18 @@ DEFAULTS = ValidationSettings()
 
 #: Random events of a sample that are kept for the classifier and the distances; of the reference, twice as many.
 KEPT = 50_000
-#: Share of events outside an axis from which on the pilot is not believed any more.
-UNEXPECTED = 0.06
+#: By so much the share of events outside an axis may be larger in the whole file than among its first events.
+UNEXPECTED = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What is compared and in which bins, chosen from some events of each sample, and what differs in content."""
+
+    observables: ObservableSet[Any]
+    axes: list[Axis]
+    differences: list[tuple[str, ...]]
+    pilots: list[FloatArray]
 
 
 def validate(
@@ -55,8 +66,9 @@ def validate(
 ) -> ValidationResult:
     """Compare samples with a reference.
 
-    Each file is read once, in memory that does not grow with it; a second time where its first events turned out not
-    to tell what its others look like.
+    What is compared is chosen from the first events of each sample. Then each file is read, in memory that does not
+    grow with it, and its bytes once more for their SHA-256; where the first events turn out not to tell what the others
+    look like, the choice is made again from events of the whole file.
 
     Args:
         reference: What is believed; a file, or files with a name.
@@ -70,6 +82,8 @@ def validate(
         InputError: A file cannot be read, or holds nothing that can be compared.
         UserError: An expression is wrong, or a selection leaves nothing.
     """
+    if len(samples) > MOST_SAMPLES:
+        raise UserError(f"{len(samples)} samples are too many for one report; at most {MOST_SAMPLES} can be told apart")
     with contextlib.ExitStack() as stack:
         opened: list[Sample] = []
         for files in (reference, *samples):
@@ -77,22 +91,17 @@ def validate(
             opened.append(open_sample(named, options))
             stack.callback(opened[-1].close)
         _check_kinds(opened)
-        pilots = [sample.pilot() for sample in opened]
-        observables = _observables(opened, pilots, settings)
-        differences = [
-            _differences(opened[0], pilots[0], sample, pilot) for sample, pilot in zip(opened, pilots, strict=True)
-        ]
-        axes = _axes(observables, [_stacked(observables, pilot) for pilot in pilots], settings)
-        del pilots
-        filled = [_fill(sample, observables, axes, settings, seed, k, reporter) for k, sample in enumerate(opened)]
-        if _surprising(filled) and all(sample.repeatable for sample in opened):
-            axes = _axes(observables, [f.features.values.T for f in filled], settings)
-            filled = [_fill(sample, observables, axes, settings, seed, k, reporter) for k, sample in enumerate(opened)]
+        choice = _choose(opened, [sample.pilot() for sample in opened], settings)
+        filled = _filled(opened, choice, settings, seed, reporter)
+        if _surprising(filled, choice) and all(sample.repeatable for sample in opened):
+            pilots = [sample.spread(f.events, seed) for sample, f in zip(opened, filled, strict=True)]
+            choice = _choose(opened, pilots, settings)
+            filled = _filled(opened, choice, settings, seed, reporter)
         records = [_record(sample, content) for sample, content in zip(opened, filled, strict=True)]
     fixed = _fixed(filled)
     filled = [_without(content, fixed) for content in filled]
     comparisons = []
-    for record, content, different in zip(records[1:], filled[1:], differences[1:], strict=True):
+    for record, content, different in zip(records[1:], filled[1:], choice.differences[1:], strict=True):
         with reporter(f"comparing {record.name}") as progress:
             comparisons.append(
                 compare(
@@ -112,7 +121,7 @@ def validate(
         seed=seed,
         version=mlgen.__version__,
         settings=settings.model_dump(mode="json"),
-        remarks=(*observables.remarks, *_remarks(axes, fixed, records)),
+        remarks=(*choice.observables.remarks, *_remarks(choice.axes, fixed, records)),
     )
 
 
@@ -131,6 +140,21 @@ def _check_kinds(opened: Sequence[Sample]) -> None:
             )
 
 
+def _choose(opened: Sequence[Sample], pilots: Sequence[Sequence[Any]], settings: ValidationSettings) -> _Choice:
+    observables = _observables(opened, pilots, settings)
+    differences = [
+        _differences(opened[0], pilots[0], sample, pilot) for sample, pilot in zip(opened, pilots, strict=True)
+    ]
+    values = [np.concatenate([observables(batch).values for batch in pilot], axis=1) for pilot in pilots]
+    return _Choice(observables, _axes(observables, values, settings), differences, values)
+
+
+def _filled(
+    opened: Sequence[Sample], choice: _Choice, settings: ValidationSettings, seed: int, reporter: Reporter
+) -> list[Filled]:
+    return [_fill(sample, choice, settings, seed, index, reporter) for index, sample in enumerate(opened)]
+
+
 def _observables(
     opened: Sequence[Sample], pilots: Sequence[Sequence[Any]], settings: ValidationSettings
 ) -> ObservableSet[Any]:
@@ -147,10 +171,6 @@ def _differences(
     return content_differences(reference_pilot, reference.run_info, pilot, sample.run_info)
 
 
-def _stacked(observables: ObservableSet[Any], pilot: Sequence[EventBatch | ShowerBatch]) -> FloatArray:
-    return np.concatenate([observables(batch).values for batch in pilot], axis=1)
-
-
 def _axes(observables: ObservableSet[Any], pilots: Sequence[FloatArray], settings: ValidationSettings) -> list[Axis]:
     return [
         choose_axis(observable, [values[row] for values in pilots], settings.bins)
@@ -159,72 +179,81 @@ def _axes(observables: ObservableSet[Any], pilots: Sequence[FloatArray], setting
 
 
 def _fill(
-    sample: Sample,
-    observables: ObservableSet[Any],
-    axes: Sequence[Axis],
-    settings: ValidationSettings,
-    seed: int,
-    index: int,
-    reporter: Reporter,
+    sample: Sample, choice: _Choice, settings: ValidationSettings, seed: int, index: int, reporter: Reporter
 ) -> Filled:
     kept = max(KEPT, settings.classifier.events if settings.classifier else 0)
-    filler = Filler(axes, sample.band(settings.band), kept if index else 2 * kept, halves=index == 0)
+    filler = Filler(choice.axes, sample.band(settings.band), kept if index else 2 * kept, halves=index == 0)
     with reporter(f"reading {sample.name}") as progress:
         for number, batch in enumerate(cast(Iterable[Any], sample)):
-            weight = sample.weight(batch)
-            found = observables(batch)
-            everything = len(found.index) == len(batch)
-            chosen: Any = slice(None) if everything else found.index
-            filler.add(
-                found.values,
-                weight[chosen],
-                {name: values[chosen] for name, values in sample.variations(batch).items() if name in filler.band},
-                random_generator(seed, Work.VALIDATE, number),
-                offered=len(batch),
-                offered_weight=float(weight.sum()),
-                offered_square=float(weight @ weight),
-            )
+            varied = {name: values for name, values in sample.variations(batch).items() if name in filler.band}
+            rng = random_generator(seed, Work.VALIDATE, number, index)
+            try:
+                filler.add(choice.observables(batch), sample.weight(batch), varied, rng)
+            except WeightError as error:
+                raise WeightError(f"{sample.name}: {error}") from error
             progress(Progress(filler.events, 0))
     filled = filler.finished()
-    if filled.selected == 0:
-        raise UserError(f"{sample.name}: none of its {filled.events:,} events passes the selection '{settings.select}'")
-    if filled.selected == 1:
-        raise InputError(
-            sample.name, "one event is all there is; a distribution needs more, some hundreds to say anything"
-        )
-    if filled.weight == 0:
-        raise InputError(sample.name, f"the weights of its {filled.selected:,} events sum to zero; no shape is defined")
-    if filled.weight < 0:
-        raise InputError(
-            sample.name,
-            f"its weights sum to {filled.weight:.4g} ({filled.negative:,} of {filled.selected:,} events are negative): "
-            "a distribution with a negative total cannot be compared",
-            advice="If the sign is only a convention of the file, correct the file: weights are never changed here.",
-        )
+    _check_filled(sample.name, filled, settings)
     return filled
 
 
-def _surprising(filled: Sequence[Filled]) -> bool:
-    """Whether much lies outside the axes, so that the first events did not tell what the others look like."""
-    for content in filled:
-        for axis, squares in zip(content.axes, content.squares, strict=True):
-            asked = axis.observable.limits is not None or axis.observable.kind is Kind.CATEGORY
+def _check_filled(name: str, filled: Filled, settings: ValidationSettings) -> None:
+    if filled.selected == 0:
+        raise UserError(f"{name}: none of its {filled.events:,} events passes the selection '{settings.select}'")
+    if filled.selected == 1:
+        raise InputError(name, "one event is all there is; a distribution needs more, some hundreds to say anything")
+    if filled.chosen.weight == 0:
+        raise InputError(name, f"the weights of its {filled.selected:,} events sum to zero; no shape is defined")
+    if filled.chosen.weight < 0:
+        raise InputError(
+            name,
+            f"its weights sum to {filled.chosen.weight:.4g} ({filled.negative:,} of {filled.selected:,} events are "
+            "negative): a distribution with a negative total cannot be compared",
+            advice="If the sign is only a convention of the file, correct the file: weights are never changed here.",
+        )
+
+
+def _surprising(filled: Sequence[Filled], choice: _Choice) -> bool:
+    """Whether more lies outside the axes than the first events promised, or more events lack an observable."""
+    for content, pilot in zip(filled, choice.pilots, strict=True):
+        for row, (axis, squares) in enumerate(zip(content.axes, content.squares, strict=True)):
             counts = squares.sum(axis=0)
-            if not asked and counts.sum() and (counts[0] + counts[-1]) / counts.sum() > UNEXPECTED:
+            promised = _outside(axis, np.histogram(pilot[row], [-np.inf, *axis.edges, np.inf])[0])
+            if axis.observable.limits is None and _outside(axis, counts) > promised + UNEXPECTED:
+                return True
+            lacking = content.lacking[row].square / content.chosen.square
+            if abs(lacking - float(np.isnan(pilot[row]).mean())) > 2 * UNEXPECTED:
                 return True
     return False
 
 
+def _outside(axis: Axis, counts: npt.NDArray[Any]) -> float:
+    """Share of the events beyond both ends of an axis, or in the last category: "other"."""
+    outside = counts[-2] if axis.observable.kind is Kind.CATEGORY else counts[0] + counts[-1]
+    return float(outside / counts.sum()) if counts.sum() else 0.0
+
+
+#: Values that differ relatively by less are the same: a mass on its shell, rounded by the file format.
+SAME = 1e-6
+
+
 def _fixed(filled: Sequence[Filled]) -> dict[int, float]:
-    """Observables that have one value in all events of all samples, with that value."""
+    """Observables that have one value in all events of all samples, with that value; NaN if no event has them."""
     fixed = {}
     for row, axis in enumerate(filled[0].axes):
-        used = np.logical_or.reduce([content.squares[row].sum(axis=0) > 0 for content in filled])
-        place = np.flatnonzero(used)
-        if len(place) == 1 and 0 < place[0] <= len(axis.edges) - 1:
-            fixed[row] = float((axis.edges[place[0] - 1] + axis.edges[place[0]]) / 2)
-        elif not len(place):
+        ends = np.array([(content.smallest[row], content.largest[row]) for content in filled])
+        known = ends[np.isfinite(ends)]
+        if axis.observable.group == USER:
+            if not len(known):
+                raise UserError(
+                    f"observable '{axis.observable.name}': it is no finite number in any event of any sample; "
+                    "is something divided by zero, or an object asked for that no event has?"
+                )
+            continue
+        if not len(known):
             fixed[row] = float("nan")
+        elif known.max() - known.min() <= SAME * max(np.abs(known).max(), 1.0):
+            fixed[row] = float(known[0]) if abs(known[0]) > SAME else 0.0
     return fixed
 
 
@@ -241,18 +270,20 @@ def _without(filled: Filled, rows: Iterable[int]) -> Filled:
         sums=[filled.sums[row] for row in left],
         squares=[filled.squares[row] for row in left],
         bands=[filled.bands[row] for row in left],
-        lacking=filled.lacking[left],
+        lacking=tuple(filled.lacking[row] for row in left),
+        smallest=filled.smallest[left],
+        largest=filled.largest[left],
         features=features,
     )
 
 
 def _record(sample: Sample, content: Filled) -> SampleRecord:
-    rate = (content.events, content.all_events_weight, content.all_events_square)
-    cross_section, error = sample.rate(*rate)
+    everything = content.everything
+    cross_section, error = sample.rate(everything.weight, everything.square)
     info = sample.run_info
     return SampleRecord(
         name=sample.name,
-        files=tuple(str(path) for path in sample.files),
+        files=sample.shown,
         format=sample.format,
         events=content.events,
         selected=content.selected,
@@ -265,7 +296,7 @@ def _record(sample: Sample, content: Filled) -> SampleRecord:
         showers=sample.showers,
         provenance=sample.provenance,
         sha256=sha256_of_files(sample.files) if sample.repeatable else "",
-        remarks=tuple(sample.remarks(*rate)),
+        remarks=tuple(sample.remarks(everything.weight, everything.square)),
     )
 
 

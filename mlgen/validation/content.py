@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch, IntArray
 from mlgen.run_info import Beam, RunInfo
-from mlgen.validation.objects import particle_name
+from mlgen.validation.object_types import particle_name
 
 #: Something that one sample lacks is reported when at least so many events with it are expected there; the chance that
 #: these are missing by accident is exp(-10).
@@ -185,7 +185,7 @@ def _reactions(reference: ReactionCounts, sample: ReactionCounts) -> Iterable[st
             shares = [f"{one.names[key]}, {_percent(one.counts[key], one.events)}" for key in lacking]
             expected = sum(one.counts[key] for key in lacking) / one.events * other.events
             yield (
-                f"Reactions of the {here} that none of the {other.events:,} events of the {there} has, where "
+                f"Reactions of the {here} that none of {other.events:,} events of the {there} has, where "
                 f"{expected:,.0f} are expected: {_listed(shares, 'reactions')}."
             )
 
@@ -202,7 +202,7 @@ def _particles(reference: Sequence[EventBatch], sample: Sequence[EventBatch]) ->
         if lacking:
             shares = [f"{particle_name(pdg_id)} in {_percent(counts[pdg_id], events[one])}" for pdg_id in lacking]
             yield (
-                f"Final particles of the {here} that none of the {events[other]:,} events of the {there} has: "
+                f"Final particles of the {here} that none of {events[other]:,} events of the {there} has: "
                 f"{_listed(shares, 'kinds')}."
             )
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 
 from mlgen.validation.encoding import Encoding
 from mlgen.validation.observable import Features, FloatArray, IntArray
 from mlgen.validation.record import Measure
+from mlgen.validation.threads import one_thread
 
 #: Groups of events whose sums are kept, so that halves, jackknife samples and permutations cost no pass over events.
 _GROUPS = 20
@@ -75,7 +74,7 @@ def distances(
         ("FPD", _frechet, "without limit of the number of events; error from a jackknife"),
         ("KPD", _kernel, "median of batches; error from their spread"),
     ):
-        with _one_thread():
+        with one_thread():
             result = compute(first, third, rng, _PERMUTATIONS)
             floor = compute(first, second, rng, 0)
         measures.append(
@@ -116,7 +115,7 @@ def frechet_physics_distance(reference: Features, sample: Features, rng: np.rand
         Kansal et al., Phys. Rev. D 107, 076017 (2023), arXiv:2211.10295, sec. III; Chong and Forsyth,
         arXiv:1911.07023, for the extrapolation.
     """
-    with _one_thread():
+    with one_thread():
         result = _frechet(*_encoded(reference, sample), rng, 0)
     return result.value, result.error
 
@@ -150,7 +149,7 @@ def kernel_physics_distance(reference: Features, sample: Features, rng: np.rando
         Kansal et al., Phys. Rev. D 107, 076017 (2023), arXiv:2211.10295, sec. III; Gretton et al., J. Mach. Learn.
         Res. 13, 723 (2012).
     """
-    with _one_thread():
+    with one_thread():
         result = _kernel(*_encoded(reference, sample), rng, 0)
     return result.value, result.error
 
@@ -177,13 +176,6 @@ def frechet_distance(mean: FloatArray, covariance: FloatArray, mean_2: FloatArra
     products = np.linalg.eigvalsh(root.T @ covariance_2 @ root)
     cross = np.sqrt(np.maximum(products, 0.0)).sum()
     return float(np.sum((mean - mean_2) ** 2) + np.trace(covariance) + np.trace(covariance_2) - 2.0 * cross)
-
-
-def _one_thread() -> AbstractContextManager[Any]:
-    """Matrices here are so small that threads cost more than they give, many times more on a busy machine."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
-
-    return cast("AbstractContextManager[Any]", threadpool_limits(limits=1, user_api="blas"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,15 @@ import numpy.typing as npt
 from mlgen.errors import UserError, nearest
 from mlgen.events import FloatArray
 from mlgen.validation.jets import INSTALL_ADVICE
-from mlgen.validation.objects import (
+from mlgen.validation.object_quantities import (
     COUNTED_SPECIES,
     EVENT_QUANTITIES,
     OBJECT_QUANTITIES,
     PAIR_QUANTITIES,
-    BoolArray,
-    EventObjects,
-    ObjectDirectory,
-    ObjectRef,
-    ObjectType,
 )
+from mlgen.validation.object_types import ObjectDirectory, ObjectRef, ObjectType
+from mlgen.validation.objects import EventObjects
+from mlgen.validation.particle_properties import BoolArray
 
 #: Limits that no honest expression reaches.
 MAX_LENGTH, MAX_NODES, MAX_DEPTH, MAX_OBJECTS = 1000, 300, 40, 12

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlgen.files import check_free
 from mlgen.stages import Progress, ProgressCallback, no_progress
 from mlgen.validation.plots import (
     classifier_figure,
@@ -45,6 +47,8 @@ def figures_of(
     directory: Path | None = None,
     formats: Sequence[str] = (),
     progress: ProgressCallback = no_progress,
+    *,
+    force: bool = False,
 ) -> Figures:
     """Draw all figures.
 
@@ -53,8 +57,10 @@ def figures_of(
         directory: Where each figure also goes as a file; None, nowhere.
         formats: Suffixes of these files: png, pdf, svg.
         progress: Called after each figure.
+        force: Whether files that exist are replaced.
 
     Raises:
+        OutputError: A file exists already (and not `force`), or may not be written; found before anything is drawn.
         WriteFailure: A file cannot be written.
     """
     figures = Figures()
@@ -64,15 +70,20 @@ def figures_of(
         "learned weights": figures.learned_weights,
         "classifier": figures.classifier,
     }
-    total = len(by_observable(result)) + sum(1 if c.classifier is None else 3 for c in result.comparisons)
-    taken: set[str] = set()
-    for number, (kind, name, figure) in enumerate(_drawn(result), 1):
+    jobs = list(_jobs(result))
+    files: list[list[Path]] = [[] for _ in jobs]
+    if directory is not None:
+        taken: set[str] = set()
+        stems = [_file_name(f"{kind} {name}" if kind else name, taken) for kind, name, _ in jobs]
+        files = [[directory / f"{stem}.{suffix}" for suffix in formats] for stem in stems]
+    for path in (path for paths in files for path in paths):
+        check_free(path, force=force)
+    for number, ((kind, name, draw), paths) in enumerate(zip(jobs, files, strict=True), 1):
+        figure = draw()
         kinds[kind][name] = to_svg(figure)
-        if directory is not None:
-            stem = _file_name(f"{kind} {name}" if kind else name, taken)
-            for suffix in formats:
-                save(figure, directory / f"{stem}.{suffix}")
-        progress(Progress(number, total))
+        for path in paths:
+            save(figure, path, force=force)
+        progress(Progress(number, len(jobs)))
     return figures
 
 
@@ -83,13 +94,15 @@ def by_observable(result: ValidationResult) -> list[list[tuple[str, ObservableRe
     return [list(zip(names, row, strict=True)) for row in rows]
 
 
-def _drawn(result: ValidationResult) -> Iterator[tuple[str, str, Figure]]:
+def _jobs(result: ValidationResult) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Each figure's kind, its name and how it is drawn, in the order of the report."""
     for row in by_observable(result):
         first = row[0][1]
         yield (
             "",
             first.observable.name,
-            observable_figure(
+            functools.partial(
+                observable_figure,
                 first.edges,
                 first.observable,
                 first.reference,
@@ -102,11 +115,12 @@ def _drawn(result: ValidationResult) -> Iterator[tuple[str, str, Figure]]:
             ),
         )
     for comparison in result.comparisons:
-        name, limit = comparison.sample.name, float(result.settings["significance"])
-        yield "p-values", name, summary_figure(comparison, limit)
-        if comparison.classifier is not None and comparison.classifier.measures:
-            yield "learned weights", name, learned_weight_figure(comparison.classifier, result.reference.name, name)
-            yield "classifier", name, classifier_figure(comparison.classifier)
+        name, limit, test = comparison.sample.name, float(result.settings["significance"]), comparison.classifier
+        yield "p-values", name, functools.partial(summary_figure, comparison, limit)
+        if test is not None and test.measures:
+            reference = result.reference.name
+            yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name)
+            yield "classifier", name, functools.partial(classifier_figure, test)
 
 
 def _worst(results: Iterator[ObservableResult]) -> Deviation | None:

@@ -8,35 +8,49 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mlgen.errors import WeightError
 from mlgen.validation.axes import Axis
-from mlgen.validation.observable import Features
+from mlgen.validation.observable import Features, FloatArray, Values
 from mlgen.validation.reservoir import Reservoir
-
-FloatArray = npt.NDArray[np.float64]
 
 HALVES = 2
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sum of some events' weights, and of their squares."""
+
+    weight: float = 0.0
+    square: float = 0.0
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.weight + other.weight, self.square + other.square)
+
+    @classmethod
+    def of(cls, weight: FloatArray) -> Sums:
+        """Sum weights, ``(n,)``."""
+        return cls(float(weight.sum()), float(weight @ weight))
+
+
+@dataclass(frozen=True, slots=True)
 class Filled:
     """One sample after all its events went through.
 
     Args:
         axes: Bins of each observable.
-        sums: For each observable, sums of weights in halves and fine bins with flows, ``(2, fine + 2)``.
+        sums: For each observable, sums of weights in halves and fine bins with flows, ``(halves, fine + 2)``.
         squares: Likewise, sums of squared weights.
-        bands: For each observable and each named weight of the band, sums in the drawn bins with flows.
+        bands: For each observable and each named weight of the band, sums in the fine bins with flows, ``(fine + 2,)``.
         features: A random subset of the events.
         events: Events seen.
         selected: Events that passed the selection.
-        weight: Sum of the weights of the selected.
-        square: Sum of their squares.
         negative: Selected events with a negative weight.
-        all_events_weight: Sum of the weights of all events.
-        all_events_square: Sum of their squares.
-        lacking: For each observable, sum of the weights of selected events that lack it.
+        everything: Sums over all events.
+        chosen: Sums over the selected.
+        lacking: Sums over the selected events that lack each observable.
+        smallest: Smallest value of each observable, ``(observables,)``; NaN if no event has it.
+        largest: Largest value, likewise.
     """
 
     axes: tuple[Axis, ...]
@@ -46,17 +60,17 @@ class Filled:
     features: Features
     events: int
     selected: int
-    weight: float
-    square: float
     negative: int
-    all_events_weight: float
-    all_events_square: float
-    lacking: FloatArray
+    everything: Sums
+    chosen: Sums
+    lacking: tuple[Sums, ...]
+    smallest: FloatArray
+    largest: FloatArray
 
     @property
     def effective_events(self) -> float:
-        """(sum w)^2 / sum w^2 (Kish)."""
-        return self.weight**2 / self.square if self.square else 0.0
+        """(sum w)^2 / sum w^2 of the selected (Kish)."""
+        return self.chosen.weight**2 / self.chosen.square if self.chosen.square else 0.0
 
     @property
     def negative_fraction(self) -> float:
@@ -80,13 +94,13 @@ class Filler:
     keep: int
     halves: bool
     events: int = 0
-    selected: int = 0
-    weight: float = 0.0
-    square: float = 0.0
-    negative: int = 0
-    all_events_weight: float = 0.0
-    all_events_square: float = 0.0
-    lacking: FloatArray = field(init=False)
+    _selected: int = 0
+    _negative: int = 0
+    _everything: Sums = field(default_factory=Sums)
+    _chosen: Sums = field(default_factory=Sums)
+    _lacking: list[Sums] = field(init=False)
+    _smallest: FloatArray = field(init=False)
+    _largest: FloatArray = field(init=False)
     _histograms: list[list[Any]] = field(init=False)
     _bands: list[dict[str, Any]] = field(init=False)
     _reservoir: Reservoir = field(init=False)
@@ -94,7 +108,8 @@ class Filler:
     def __post_init__(self) -> None:
         import hist
 
-        self.lacking = np.zeros(len(self.axes))
+        self._lacking = [Sums() for _ in self.axes]
+        self._smallest, self._largest = np.full(len(self.axes), np.inf), np.full(len(self.axes), -np.inf)
         axes = [axis.to_hist() for axis in self.axes]
         copies = HALVES if self.halves else 1
         self._histograms = [[hist.Hist(axis, storage=hist.storage.Weight()) for _ in range(copies)] for axis in axes]
@@ -102,69 +117,87 @@ class Filler:
         self._reservoir = Reservoir(self.keep)
 
     def add(
-        self,
-        values: FloatArray,
-        weight: FloatArray,
-        variations: Mapping[str, FloatArray],
-        rng: np.random.Generator,
-        *,
-        offered: int,
-        offered_weight: float,
-        offered_square: float,
+        self, found: Values, weight: FloatArray, variations: Mapping[str, FloatArray], rng: np.random.Generator
     ) -> None:
         """Add a batch.
 
         Args:
-            values: Shape ``(observables, n)``; NaN where an event lacks the observable.
-            weight: Shape ``(n,)``.
+            found: Observables of the selected events.
+            weight: Of all events of the batch, ``(n,)``.
             variations: Named weights of the band, each ``(n,)``; NaN counts as the nominal weight.
             rng: Decides the halves and the random subset.
-            offered: Events before the selection.
-            offered_weight: Sum of their weights.
-            offered_square: Sum of the squares of their weights.
+
+        Raises:
+            WeightError: A weight is not finite. Names the first such event.
         """
-        n = len(weight)
-        self.events += offered
-        self.all_events_weight += offered_weight
-        self.all_events_square += offered_square
-        if not n:
+        if not np.isfinite(weight).all():
+            event = self.events + int(np.flatnonzero(~np.isfinite(weight))[0]) + 1
+            raise WeightError(f"event {event}: its weight is {weight[event - self.events - 1]}; a number is expected")
+        self.events += len(weight)
+        self._everything += Sums.of(weight)
+        if not len(found.index):
             return
-        self.selected += n
-        self.weight += float(weight.sum())
-        self.square += float(weight @ weight)
-        self.negative += int((weight < 0).sum())
-        if self.halves:
-            # Shuffled halves: a file may be ordered, or alternate.
-            order = rng.permutation(n)
-            parts = [np.sort(order[: (n + 1) // 2]), np.sort(order[(n + 1) // 2 :])]
-            if rng.random() < 0.5:
-                parts.reverse()
-        unit = bool(n) and bool((weight == weight[0]).all())
-        scalar = float(weight[0]) if unit else None
-        for row, column in enumerate(values):
+        if len(found.index) < len(weight):
+            weight = weight[found.index]
+            variations = {name: values[found.index] for name, values in variations.items()}
+        self._selected += len(weight)
+        self._negative += int((weight < 0).sum())
+        self._chosen += Sums.of(weight)
+        parts = self._parts(len(weight), rng)
+        equal = float(weight[0]) if (weight == weight[0]).all() else None
+        for row, column in enumerate(found.values):
             known = None
-            if np.isnan(column.sum()):
+            # A sum is the quickest way to find a NaN.
+            if math.isnan(column.sum()):
                 known = ~np.isnan(column)
-                self.lacking[row] += float(weight[~known].sum())
-            for half, histogram in enumerate(self._histograms[row]):
-                chosen: Any = parts[half] if self.halves else slice(None)
-                x, w, k = column[chosen], weight[chosen], None if known is None else known[chosen]
-                if k is not None:
-                    x, w = x[k], w[k]
-                histogram.fill(x, weight=w if scalar is None else scalar)
+                self._lacking[row] += Sums.of(weight[~known])
+            self._fill(row, column, weight, equal, known, parts)
             for name, histogram in self._bands[row].items():
                 varied = variations.get(name, weight)
-                varied = np.where(np.isnan(varied), weight, varied)
-                if known is None:
-                    histogram.fill(column, weight=varied)
-                else:
-                    histogram.fill(column[known], weight=varied[known])
-        self._reservoir.add(np.concatenate([values, weight[None]]), rng)
+                varied, x = np.where(np.isnan(varied), weight, varied), self._placed(row, column)
+                if known is not None:
+                    x, varied = x[known], varied[known]
+                histogram.fill(x, weight=varied)
+        self._reservoir.add(np.concatenate([found.values, weight[None]]), rng)
+
+    def _parts(self, n: int, rng: np.random.Generator) -> list[Any]:
+        """Random halves of a batch: a file may be ordered, or alternate."""
+        if not self.halves:
+            return [slice(None)]
+        order = rng.permutation(n)
+        # An odd event goes to either half with the same chance.
+        middle = (n + int(rng.integers(2))) // 2
+        return [np.sort(order[:middle]), np.sort(order[middle:])]
+
+    def _fill(
+        self,
+        row: int,
+        column: FloatArray,
+        weight: FloatArray,
+        equal: float | None,
+        known: Any,
+        parts: Sequence[Any],
+    ) -> None:
+        values = column if known is None else column[known]
+        if len(values):
+            self._smallest[row] = min(self._smallest[row], float(values.min()))
+            self._largest[row] = max(self._largest[row], float(values.max()))
+        column = self._placed(row, column)
+        for part, histogram in zip(parts, self._histograms[row], strict=True):
+            x, w = column[part], weight[part]
+            if known is not None:
+                x, w = x[known[part]], w[known[part]]
+            histogram.fill(x, weight=w if equal is None else equal)
+
+    def _placed(self, row: int, column: FloatArray) -> FloatArray:
+        """A negative value has no logarithm, and would be taken for overflow: it lies below a logarithmic axis."""
+        return np.maximum(column, 0.0) if self.axes[row].log else column
 
     def finished(self) -> Filled:
         """Everything that was filled."""
         rows = self._reservoir.rows(len(self.axes) + 1)
         features = Features(rows[:, :-1], rows[:, -1], tuple(axis.observable for axis in self.axes))
+        absent = self._smallest > self._largest
         return Filled(
             axes=tuple(self.axes),
             sums=[np.stack([h.values(flow=True) for h in halves]) for halves in self._histograms],
@@ -172,11 +205,11 @@ class Filler:
             bands=[{name: h.values(flow=True) for name, h in bands.items()} for bands in self._bands],
             features=features,
             events=self.events,
-            selected=self.selected,
-            weight=self.weight,
-            square=self.square,
-            negative=self.negative,
-            all_events_weight=self.all_events_weight,
-            all_events_square=self.all_events_square,
-            lacking=self.lacking,
+            selected=self._selected,
+            negative=self._negative,
+            everything=self._everything,
+            chosen=self._chosen,
+            lacking=tuple(self._lacking),
+            smallest=np.where(absent, np.nan, self._smallest),
+            largest=np.where(absent, np.nan, self._largest),
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlgen.errors import UserError, nearest
-from mlgen.validation.record import Comparison, ValidationResult
+from mlgen.validation.record import Comparison, ValidationResult, Verdict
 from mlgen.validation.verdicts import sigma
 
 #: What a gate can be put on, and what it is.
@@ -16,7 +16,7 @@ GATES = {
     "sigma": "significance of the smallest p-value after the number of tests, in standard deviations",
     "auc": "largest AUC of the classifiers",
     "chi2": "largest chi^2/ndf of an observable",
-    "wasserstein": "largest Wasserstein distance of an observable over its null floor",
+    "wasserstein": "largest Wasserstein distance of an observable over the mean of its null floor",
     "fpd": "Frechet physics distance",
     "kpd": "kernel physics distance",
 }
@@ -48,6 +48,8 @@ class Gate:
             limit = float(value)
         except ValueError:
             limit = math.nan
+        if limit < 0:
+            raise UserError(f"--fail-above {text}: a limit below 0 would always fail; give one of 0 or more")
         if not math.isfinite(limit):
             raise UserError(f"--fail-above {text}: a number is expected, or MEASURE=NUMBER, for instance auc=0.51")
         if not equals and 0.5 < limit < 1:
@@ -66,7 +68,10 @@ def gate_values(comparison: Comparison) -> dict[str, float]:
     distances = {measure.name.lower(): measure.value for measure in comparison.distances}
     measures = comparison.classifier.measures if comparison.classifier is not None else ()
     return {
-        "sigma": sigma(comparison.p_value),
+        # Beyond all significance where one of the samples lacks an observable altogether.
+        "sigma": math.inf
+        if any(r.verdict is Verdict.MISSING for r in comparison.observables)
+        else sigma(comparison.p_value),
         "auc": max((m.value for m in measures), default=math.nan),
         "chi2": max((test.chi2 / test.ndf for test in tests), default=math.nan),
         "wasserstein": max(ratios, default=math.nan),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mlgen.validation.auc import BoolArray, normalised, swap_negative, weighted_auc
@@ -104,10 +106,10 @@ def find_tails(
         size = np.abs(own.weight)
         fraction = min(max(_TAIL_SHARE, _TAIL_EVENTS / len(own)), 0.25)
         if side == "low":
-            limit = _quantiles(learned, size, (fraction,))[0]
+            limit = weighted_quantiles(learned, size, (fraction,))[0]
             in_reference, in_sample = learned_reference <= limit, learned_sample <= limit
         else:
-            limit = _quantiles(learned, size, (1.0 - fraction,))[0]
+            limit = weighted_quantiles(learned, size, (1.0 - fraction,))[0]
             in_reference, in_sample = learned_reference >= limit, learned_sample >= limit
         share_reference, error_reference = _share(reference.weight, in_reference)
         share_sample, error_sample = _share(sample.weight, in_sample)
@@ -135,6 +137,25 @@ def find_tails(
             if words:
                 remarks.append(words)
     return tuple(tails), tuple(remarks)
+
+
+def weighted_quantiles(values: FloatArray, weight: FloatArray, levels: Sequence[float]) -> FloatArray:
+    """Smallest values below or at which at least these shares of the weight lie.
+
+    Args:
+        values: Shape ``(n,)``, without NaN.
+        weight: Shape ``(n,)``; not negative.
+        levels: From 0 to 1.
+
+    Returns:
+        Shape ``(levels,)``; NaN for no events, or events without weight.
+    """
+    if not len(values) or not weight.sum() > 0.0:
+        return np.full(len(levels), np.nan)
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weight[order])
+    place = np.searchsorted(cumulative, np.array(levels) * cumulative[-1])
+    return np.asarray(values[order][np.minimum(place, len(values) - 1)], dtype=np.float64)
 
 
 def _random_half(is_reference: BoolArray, rng: np.random.Generator) -> BoolArray:
@@ -191,16 +212,6 @@ def _share(weight: FloatArray, inside: BoolArray) -> tuple[float, float]:
     return share, float(np.sqrt(np.sum(np.square(v * (inside - share)))))
 
 
-def _quantiles(values: FloatArray, weight: FloatArray, levels: tuple[float, ...]) -> FloatArray:
-    """Smallest values below or at which at least these shares of the positive weight lie; NaN for no events."""
-    if not len(values) or not weight.sum() > 0.0:
-        return np.full(len(levels), np.nan)
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weight[order])
-    place = np.searchsorted(cumulative, np.array(levels) * cumulative[-1])
-    return np.asarray(values[order][np.minimum(place, len(values) - 1)], dtype=np.float64)
-
-
 def _tail(
     side: str,
     limit: float,
@@ -212,8 +223,8 @@ def _tail(
 ) -> tuple[Tail, str]:
     """How well `observable` separates the events `inside` from all, and a remark where quantiles do not say it."""
     present = np.isfinite(values)
-    lower, upper = _quantiles(values[present & inside], weight[present & inside], (0.1, 0.9))
-    bulk_lower, bulk_upper = _quantiles(values[present], weight[present], (0.1, 0.9))
+    lower, upper = weighted_quantiles(values[present & inside], weight[present & inside], (0.1, 0.9))
+    bulk_lower, bulk_upper = weighted_quantiles(values[present], weight[present], (0.1, 0.9))
     separation = 0.5
     for score in _scores(observable, values, weight, inside):
         separation = max(separation, _separation(score, weight, inside))
@@ -258,7 +269,7 @@ def _scores(observable: Observable, values: FloatArray, weight: FloatArray, insi
         _, rank = np.unique(np.where(present, values, np.nan), return_inverse=True)
         frequency = np.bincount(rank, weight)
         return [(np.bincount(rank, weight * inside) / np.maximum(frequency, 1e-300))[rank]]
-    median = _quantiles(values[present], weight[present], (0.5,))[0]
+    median = weighted_quantiles(values[present], weight[present], (0.5,))[0]
     scores = []
     for score in (values, np.abs(values - median)):
         scores.append(np.where(present, score, -np.inf))

@@ -14,6 +14,10 @@ IntArray = npt.NDArray[np.integer[Any]]
 Batch = TypeVar("Batch", contravariant=True)
 
 
+#: Group of the observables that the user asked for.
+USER = "user"
+
+
 class Kind(enum.Enum):
     """What values an observable takes."""
 

@@ -30,6 +30,7 @@ from mlgen.report.page import (
     json_details,
 )
 from mlgen.report.page import Verdict as PageVerdict
+from mlgen.report.quantities import with_error_text
 from mlgen.validation.figures import Figures, by_observable
 from mlgen.validation.record import (
     ClassifierTest,
@@ -40,7 +41,7 @@ from mlgen.validation.record import (
     ValidationResult,
     Verdict,
 )
-from mlgen.validation.verdicts import region, short_size, sigma
+from mlgen.validation.verdicts import SMALLEST_P, region, short_size, sigma
 
 _STATUS: dict[Verdict, Status | Badge] = {
     Verdict.AGREES: Status.AGREES,
@@ -72,7 +73,7 @@ _OBSERVABLE_COLUMNS = (
         description="Wasserstein-1 distance of the shapes, in the observable's unit; for classes, total variation.",
         digits=3,
     ),
-    Column("floor", Kind.NUMBER, description="The Wasserstein distance of two halves of the reference.", digits=3),
+    Column("floor", Kind.NUMBER, description="The same for halves of the reference; the mean.", digits=3),
 )
 
 _REFERENCES = References(
@@ -106,7 +107,10 @@ def validation_page(result: ValidationResult, figures: Figures) -> Page:
         verdict=_verdict(result),
         summary=tuple(_cards(result)),
         sections=(
-            *(_comparison(comparison, figures, len(result.comparisons) > 1) for comparison in result.comparisons),
+            *(
+                _comparison(comparison, result.reference, figures, len(result.comparisons) > 1)
+                for comparison in result.comparisons
+            ),
             _observables(result, figures),
             _origin(result),
             _reading(),
@@ -133,19 +137,24 @@ def _cards(result: ValidationResult) -> Iterator[Card]:
     yield Card("events of the reference", result.reference.selected, _of_all(result.reference))
     for comparison in result.comparisons:
         whose = f" of {comparison.sample.name}" if several else ""
-        differing = sum(r.verdict in (Verdict.DIFFERS, Verdict.MISSING) for r in comparison.observables)
+        differing = sum(r.verdict is Verdict.DIFFERS for r in comparison.observables)
+        missing = sum(r.verdict is Verdict.MISSING for r in comparison.observables)
         if not several:
             yield Card("events of the sample", comparison.sample.selected, _of_all(comparison.sample))
-        yield Card(f"observables that differ{whose}", differing, f"of {len(comparison.observables)}")
+        only = f"; {missing} more only in one sample" if missing else ""
+        yield Card(f"observables that differ{whose}", differing, f"of {len(comparison.observables) - missing}{only}")
         if comparison.classifier is not None and comparison.classifier.measures:
             best = max(comparison.classifier.measures, key=lambda measure: measure.value)
             yield Card(
                 f"classifier AUC{whose}", Cell(best.value, best.error), f"null floor {best.floor:.4f}; 0.5 is perfect"
             )
-        if math.isfinite(comparison.p_value):
+        if math.isfinite(comparison.p_value) and not missing:
             yield Card(
                 f"significance{whose}",
-                Cell(sigma(comparison.p_value), text=f"{sigma(comparison.p_value):.1f} sigma"),
+                Cell(
+                    sigma(comparison.p_value),
+                    text=f"{'> ' if comparison.p_value < SMALLEST_P else ''}{sigma(comparison.p_value):.1f} sigma",
+                ),
                 "after all tests",
             )
 
@@ -157,13 +166,13 @@ def _of_all(sample: SampleRecord) -> str:
     return "" if abs(effective - sample.selected) < 0.5 else f"worth {effective:,.0f} unweighted ones"
 
 
-def _comparison(comparison: Comparison, figures: Figures, several: bool) -> Section:
+def _comparison(comparison: Comparison, reference: SampleRecord, figures: Figures, several: bool) -> Section:
     name = comparison.sample.name
     items: list[Item] = []
     if several:
         items.append(Text((comparison.words[0].upper() + comparison.words[1:] + ".",)))
     items.append(Remarks(comparison.differences, title="What differs in content"))
-    items.append(_measures(comparison))
+    items.append(_measures(comparison, reference))
     if comparison.gates:
         items.append(_gates(comparison))
     drawn = [
@@ -183,22 +192,10 @@ def _comparison(comparison: Comparison, figures: Figures, several: bool) -> Sect
     return Section(title, items, status=_overall([comparison]))
 
 
-def _measures(comparison: Comparison) -> Table:
+def _measures(comparison: Comparison, reference: SampleRecord) -> Table:
     classifier = comparison.classifier.measures if comparison.classifier is not None else ()
     rows: list[Sequence[Value | Cell]] = [_measure_row(measure) for measure in (*classifier, *comparison.distances)]
-    rate = comparison.rate_p_value
-    if math.isfinite(rate):
-        sample = comparison.sample
-        rows.append(
-            (
-                "cross section (pb)",
-                Cell(sample.cross_section, sample.cross_section_error),
-                None,
-                rate,
-                None,
-                "of the sample",
-            )
-        )
+    rows += _numbers(comparison, reference)
     return Table(
         f"{comparison.sample.name} as a whole, beside the null floor",
         (
@@ -219,6 +216,30 @@ def _measures(comparison: Comparison) -> Table:
         ),
         rows,
     )
+
+
+def _numbers(comparison: Comparison, reference: SampleRecord) -> Iterator[Sequence[Value | Cell]]:
+    """Cross section and acceptance: beside them stands not a floor, but the reference's own."""
+    sample, rate = comparison.sample, comparison.rate_p_value
+    if math.isfinite(sample.cross_section) and math.isfinite(reference.cross_section):
+        yield (
+            "cross section (pb)",
+            Cell(sample.cross_section, sample.cross_section_error),
+            None,
+            rate,
+            sample.events,
+            f"of the reference: {with_error_text(reference.cross_section, reference.cross_section_error)}"
+            + ("" if math.isfinite(rate) else "; the same number, not an independent one"),
+        )
+    if (share := comparison.acceptance) is not None:
+        yield (
+            "kept by the selection",
+            Cell(share.sample, share.sample_error),
+            None,
+            share.p_value,
+            sample.events,
+            f"of the reference: {with_error_text(share.reference, share.reference_error)}",
+        )
 
 
 def _measure_row(measure: Measure) -> Sequence[Value | Cell]:
@@ -286,7 +307,7 @@ def _observables(result: ValidationResult, figures: Figures) -> Section:
 
 
 def _worst_first(results: Sequence[ObservableResult]) -> list[ObservableResult]:
-    order = [Verdict.MISSING, Verdict.DIFFERS, Verdict.AGREES, Verdict.TOO_FEW]
+    order = [Verdict.DIFFERS, Verdict.MISSING, Verdict.AGREES, Verdict.TOO_FEW]
     return sorted(results, key=lambda r: (order.index(r.verdict), r.test.p_value if r.test else 0.0))
 
 
@@ -304,10 +325,14 @@ def _observable_row(result: ObservableResult) -> Sequence[Value | Cell]:
         abs(deviation.significance) if deviation is not None else math.nan,
         test.chi2 / test.ndf if test is not None and test.ndf else math.nan,
         floor.chi2 / floor.ndf if floor is not None and floor.ndf else math.nan,
-        result.adjusted_p_value,
+        _p_cell(result.adjusted_p_value),
         result.wasserstein,
-        result.wasserstein_floor,
+        Cell(result.wasserstein_floor, note=f"spread {result.wasserstein_floor_error:.2g}"),
     )
+
+
+def _p_cell(value: float) -> Value | Cell:
+    return Cell(value, text=f"< {SMALLEST_P:g}") if value < SMALLEST_P else value
 
 
 def _figure(row: Sequence[tuple[str, ObservableResult]], figures: Figures) -> Figure:
@@ -376,7 +401,8 @@ _HOW = (
     "named weights. Events outside the axis stand in extra bins at its ends.",
     "The null floor of a measure is what it gives for two halves of the reference, which differ by chance alone: a "
     "sample cannot be asked to be better. The verdicts take the number of tests into account, so that a page without "
-    "any real difference shows a false one once in a hundred times.",
+    "any real difference shows a false one once in a hundred times for each sample. FPD and KPD stand beside them and "
+    "take no part in the verdict.",
     "The classifier is asked to tell events of the reference (D = 1) from those of the sample (D = 0) and judged on "
     "events that it was not trained on: an AUC of 0.5 means that it cannot. w = D/(1 - D) estimates "
     "p(reference)/p(sample); its tails say where the sample has too many or too few events.",

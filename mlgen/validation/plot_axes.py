@@ -36,6 +36,9 @@ def x_axis(axes: Sequence[Axes], bins: Bins, observable: Observable) -> None:
         minor = math.pi * np.arange(-7, 8) / 8
         # The ends of the axis may be the rounded pi.
         ticks = np.clip(ticks, low, high)
+    elif observable.unit == "rad" and low == 0 and abs(high - math.pi) < 0.05:
+        ticks, labels = np.clip(math.pi * np.arange(5) / 4, low, high), ["0", "π/4", "π/2", "3π/4", "π"]
+        minor = math.pi * np.arange(17) / 16
     elif bins.log:
         ticks, labels, minor = _log_ticks(low, high)
     else:

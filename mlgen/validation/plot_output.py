@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import re
-import tempfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlgen.files import check_free, write_whole
 from mlgen.validation.plot_style import style
 
 if TYPE_CHECKING:
@@ -52,30 +51,33 @@ def to_svg(figure: Figure) -> str:
     return re.sub(r'( id="| href="#|url\(#)([^")]*)', lambda match: match[1] + names[match[2]], text).strip()
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, PDF or SVG, as the name says, and move it into place when it is whole.
+def save(figure: Figure, path: Path, *, force: bool = False) -> None:
+    """Write the figure as PNG, PDF or SVG, as the name says; it appears under its name when it is whole.
+
+    Args:
+        figure: The figure.
+        path: The file.
+        force: Whether an existing file is replaced.
 
     Raises:
         ValueError: The name ends differently.
+        OutputError: It exists already (and not `force`), or is in a directory that may not be written.
+        WriteFailure: The disk is full, or the like.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
         raise ValueError(f"a figure can be saved as .png, .pdf or .svg, not as {path.name!r}")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            if kind == "svg":
-                stream.write(f'<?xml version="1.0" encoding="utf-8"?>\n{to_svg(figure)}\n'.encode())
-            else:
-                _write(figure, stream, kind)
-        # mkstemp makes files that only the user may read; a figure follows the umask like any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    # Drawing takes far longer than looking.
+    check_free(path, force=force)
+    write_whole(path, _bytes(figure, kind), force=force)
+
+
+def _bytes(figure: Figure, kind: str) -> bytes:
+    if kind == "svg":
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{to_svg(figure)}\n'.encode()
+    buffer = io.BytesIO()
+    _write(figure, buffer, kind)
+    return buffer.getvalue()
 
 
 def _write(figure: Figure, stream: Any, kind: str) -> None:

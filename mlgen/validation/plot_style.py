@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 5.2, 4.6  # inches
 INK, GREY, PALE, SHADE = "#1a1a1a", "#b8b8b8", "#f3f3f3", "#ffe9a8"
-#: Okabe and Ito's colours, which people with a colour vision deficiency can tell apart, darkest first.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+#: Okabe and Ito's colours, darkest first, then five that keep as far from all others: no two of them, nor the ink of
+#: the reference, come nearer than 17 in CIELAB, also for people who see no red or no green (Machado, Oliveira and
+#: Fernandes, IEEE Trans. Vis. Comput. Graph. 15, 1291 (2009)).
+COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#332288", "#56b4e9", "#882255", "#7a21dd", "#661100",
+)  # fmt: skip
 #: Every colour has a line style of its own, for print in black and white.
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)))
+DASHES: tuple[Any, ...] = (
+    "-", (0, (5, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2.6, 2.6)),
+    (0, (9, 1.2, 3, 1.2)), (0, (1, 3)), (0, (12, 1.2, 1.2, 1.2, 1.2, 1.2)),
+)  # fmt: skip
+#: Samples that one figure can show.
+MOST_SAMPLES = len(COLOURS)
 
 _STYLE: dict[str, Any] = {
     "font.size": 9.5,
@@ -51,13 +60,13 @@ def style() -> Iterator[None]:
 
 
 def colour(index: int) -> str:
-    """Colour of one of the samples."""
-    return COLOURS[index % len(COLOURS)]
+    """Colour of one of the samples, of which there are `MOST_SAMPLES` at most."""
+    return COLOURS[index]
 
 
 def dashes(index: int) -> Any:
-    """Line style of one of the samples."""
-    return DASHES[index % len(DASHES)]
+    """Line style of one of the samples, of which there are `MOST_SAMPLES` at most."""
+    return DASHES[index]
 
 
 def number(value: float) -> str:

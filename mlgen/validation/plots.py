@@ -6,9 +6,7 @@ own figures and settings are left alone.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from mlgen.validation.plot_style import (
     HEIGHT,
     INK,
     LEGEND_ROW,
+    MOST_SAMPLES,
     SHADE,
     WIDTH,
     bare_math,
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "classifier_figure",
-    "draw_all",
     "learned_weight_figure",
     "observable_figure",
     "save",
@@ -57,8 +55,8 @@ __all__ = [
 ]
 
 
-#: A process takes a second to import Matplotlib, in which another draws ten figures.
-_FEWEST_FOR_PROCESSES = 20
+#: Rows of the legend for which the usual height is enough.
+_ROWS = 3
 
 
 def observable_figure(
@@ -83,7 +81,7 @@ def observable_figure(
         edges: Bin edges, ``(bins + 1,)``.
         observable: What is shown.
         reference: Histogram of the reference, None when it lacks the observable.
-        samples: Names and histograms of the samples, up to five.
+        samples: Names and histograms of the samples, `MOST_SAMPLES` of them at most.
         log_x: Whether the axis is logarithmic.
         deviation: The region to shade; None where nothing differs.
         reference_name: Name of the reference.
@@ -92,7 +90,12 @@ def observable_figure(
 
     Returns:
         The figure, 5.2 inches wide.
+
+    Raises:
+        ValueError: There are more samples than can be told apart.
     """
+    if len(samples) > MOST_SAMPLES:
+        raise ValueError(f"{len(samples)} samples in one figure; at most {MOST_SAMPLES} can be told apart")
     histograms = [histogram for _, histogram in samples]
     bins = Bins.of(edges, observable, [*([reference] if reference else []), *histograms], log_x)
     contents = [bins.content(histogram) for histogram in histograms]
@@ -120,28 +123,6 @@ def observable_figure(
             ax.yaxis.set_label_coords(-0.135, 0.5)
         legend(drawn, entries, left, right)
     return drawn
-
-
-def draw_all(jobs: Sequence[Callable[[], Figure]], processes: int = 2) -> list[str]:
-    """Draw many figures as SVG, in several processes when there are enough of them.
-
-    Args:
-        jobs: Each makes one figure; for several processes it must be picklable, such as
-            ``functools.partial(observable_figure, ...)``.
-        processes: Processes that draw.
-
-    Returns:
-        The figures, as `to_svg` writes them.
-    """
-    if processes < 2 or len(jobs) < _FEWEST_FOR_PROCESSES:
-        return [_svg(job) for job in jobs]
-    # Not fork: PyTorch and OpenMP have threads running.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_svg, jobs, chunksize=4))
-
-
-def _svg(job: Callable[[], Figure]) -> str:
-    return to_svg(job())
 
 
 def to_hist(edges: FloatArray, observable: Observable, histogram: Histogram) -> hist.Hist[Any]:
@@ -180,7 +161,8 @@ def _panels(bins: Bins, rows: int) -> tuple[Figure, Axes, Axes, float, float]:
     if bins.categories:
         longest = max(len(name) for name in bins.categories)
         below = 0.55 + 0.062 * min(longest, 26 if len(bins.categories) <= 15 else 18)
-    height = HEIGHT + max(0.0, below - 0.5)
+    # Long names and many samples take no room from the panels.
+    height = HEIGHT + max(0.0, below - 0.5) + LEGEND_ROW * max(0, rows - _ROWS)
     left, right, header, gap, ratio = 0.78 / WIDTH, 1 - 0.21 / WIDTH, HEADER + LEGEND_ROW * rows, 0.11, 1.05
     drawn = figure(height)
     bottom = below + ratio + gap

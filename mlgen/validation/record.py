@@ -88,6 +88,25 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ShareTest:
+    """The share of the weight that passes a selection, or that has an observable, in both samples.
+
+    Args:
+        reference: Share of the reference.
+        reference_error: Its standard error.
+        sample: Share of the sample.
+        sample_error: Its standard error.
+        p_value: Of equal shares.
+    """
+
+    reference: float
+    reference_error: float
+    sample: float
+    sample_error: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class ObservableResult:
     """One observable, in the reference and in one sample.
 
@@ -99,9 +118,13 @@ class ObservableResult:
         sample: Histogram of the sample, None when it lacks the observable.
         test: The comparison; None when there is nothing to compare.
         floor: The same comparison for two halves of the reference.
+        presence: Share of the events that have the observable, for observables of the user; None for others, whose
+            presence a multiplicity tells.
         adjusted_p_value: p-value after the number of tests (Holm).
-        wasserstein: Wasserstein-1 distance in the observable's unit, and its error.
-        wasserstein_floor: The same for two halves of the reference.
+        wasserstein: Wasserstein-1 distance in the observable's unit, for categories the total variation, of random
+            subsets of both samples.
+        wasserstein_floor: Mean of the same for halves of the reference with as many events.
+        wasserstein_floor_error: Standard deviation of a single one of them.
         verdict: In a word.
         words: In a sentence.
     """
@@ -113,9 +136,11 @@ class ObservableResult:
     sample: Histogram | None
     test: ShapeTest | None
     floor: ShapeTest | None
+    presence: ShareTest | None
     adjusted_p_value: float
     wasserstein: float
     wasserstein_floor: float
+    wasserstein_floor_error: float
     verdict: Verdict
     words: str
 
@@ -242,11 +267,13 @@ class Comparison:
     Args:
         sample: The sample.
         observables: Every observable, in the order of the report.
-        rate_p_value: Of equal cross sections (total weights); NaN when one is unknown.
+        rate_p_value: Of equal cross sections; NaN when one is unknown, or copied from the reference.
+        acceptance: Share of the weight that the selection keeps; None without a selection.
         classifier: The classifier test, None when it was left out.
         distances: FPD and KPD.
         differences: What differs in content: processes, particles, units, beams; in sentences.
-        p_value: Of the whole comparison: smallest adjusted p-value of all tests.
+        p_value: Of the whole comparison: smallest adjusted p-value of all tests (observables, shares, cross section,
+            classifiers; not the distances); 0 when the samples differ in what they hold.
         agrees: The overall verdict.
         words: The overall verdict, in a sentence.
         gates: Each gate that was asked for: its name, the value and the limit.
@@ -255,6 +282,7 @@ class Comparison:
     sample: SampleRecord
     observables: tuple[ObservableResult, ...]
     rate_p_value: float
+    acceptance: ShareTest | None
     classifier: ClassifierTest | None
     distances: tuple[Measure, ...]
     differences: tuple[str, ...]

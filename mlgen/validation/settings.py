@@ -31,12 +31,17 @@ class JetSettings(_Section):
     abs_eta_max: float = Field(5.0, gt=0)
 
 
+#: Events of each sample, and events that a comparison may use, below which there is no classifier test: a training on
+#: half of them would learn noise, and the AUC would have an error of more than 0.04.
+FEWEST_EVENTS = 200
+
+
 class ClassifierSettings(_Section):
     """The classifier two-sample test."""
 
     methods: list[Literal["gradient boosting", "network"]] = Field(["gradient boosting", "network"], min_length=1)
     seeds: int = Field(3, ge=1, le=100, description="trainings of each method")
-    events: int = Field(50_000, ge=100, description="events of each sample that are used, at most")
+    events: int = Field(50_000, ge=FEWEST_EVENTS, description="events of each sample that are used, at most")
 
 
 def _as_settings(value: Any) -> Any:
@@ -59,4 +64,4 @@ class ValidationSettings(_Section):
     classifier: ClassifierSettings | Literal[False] = Field(
         default_factory=ClassifierSettings, description="false leaves the classifier out"
     )
-    significance: float = Field(0.01, gt=0, lt=0.5, description="chance of flagging anything when nothing differs")
+    significance: float = Field(0.01, gt=0, lt=0.5, description="chance of flagging a sample that does not differ")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from mlgen.validation.family import Family
 from mlgen.validation.observable import Kind, Observable
 from mlgen.validation.record import (
     ClassifierTest,
     Deviation,
     Measure,
     ObservableResult,
-    ShapeTest,
     Verdict,
 )
+
+#: p-values below this say nothing more: no test is understood so far out in its tail.
+SMALLEST_P = 1e-16
 
 
 def sigma(p_value: float) -> float:
@@ -22,8 +25,7 @@ def sigma(p_value: float) -> float:
 
     if math.isnan(p_value):
         return math.nan
-    # The smallest float stands for whatever is smaller.
-    return float(norm.isf(max(p_value, 1e-300) / 2))
+    return float(norm.isf(max(p_value, SMALLEST_P) / 2))
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -35,7 +37,7 @@ def p_text(value: float) -> str:
     """Write a p-value."""
     if math.isnan(value):
         return "no p-value"
-    return "p < 1e-300" if value < 1e-300 else f"p = {value:.2g}"
+    return f"p < {SMALLEST_P:g}" if value < SMALLEST_P else f"p = {value:.2g}"
 
 
 def region(observable: Observable, lower: float, upper: float) -> str:
@@ -77,30 +79,43 @@ def short_size(deviation: Deviation) -> str:
 
 
 def observable_verdict(
-    observable: Observable, test: ShapeTest, adjusted: float, limit: float, band: bool
+    result: ObservableResult, shape: float, presence: float, limit: float, *, within_band: bool
 ) -> tuple[Verdict, str]:
-    """Say what a test of one observable means.
+    """Say what the tests of one observable mean.
 
     Args:
-        observable: The observable.
-        test: The test.
-        adjusted: p-value after the number of tests.
+        result: The observable with its tests.
+        shape: p-value of the shape after the number of tests; NaN, it could not be tested.
+        presence: Of the share of events that have the observable; NaN, it was not tested.
         limit: Below it the observable differs.
-        band: Whether the deviation lies within the sample's own band.
+        within_band: Whether the deviation of the shape lies within the sample's own band.
     """
-    if math.isnan(adjusted):
+    place = result.test.deviation if result.test is not None else None
+    where = f"{size(place)} {_there(result.observable, place)}" if place is not None else ""
+    words = []
+    if shape < limit:
+        band = "; within the sample's own uncertainty band" if within_band else ""
+        words.append(
+            f"{where} ({p_text(shape)} after all tests){band}" if where else f"{p_text(shape)} after all tests"
+        )
+    if presence < limit and (share := result.presence) is not None:
+        words.append(
+            f"({100 * share.sample:.2f} +- {100 * share.sample_error:.2f}) % of the events have it, in the reference "
+            f"({100 * share.reference:.2f} +- {100 * share.reference_error:.2f}) % ({p_text(presence)} after all tests)"
+        )
+    if words:
+        return Verdict.DIFFERS, f"differs: {'; '.join(words)}"
+    if math.isnan(shape):
+        if result.test is not None and result.test.p_value == 1:
+            return Verdict.TOO_FEW, "all but a few events of both samples lie in one bin, so no shape can be tested"
         return Verdict.TOO_FEW, "too few events to say anything"
-    place = test.deviation
-    where = ""
-    if place is not None:
-        place_words = region(observable, place.lower, place.upper)
-        where = f"{size(place)} {place_words}, {abs(place.significance):.1f} sigma there"
-    if adjusted >= limit:
-        return Verdict.AGREES, f"agrees; at most {where}" if where else "agrees"
-    words = f"differs: {where} ({p_text(adjusted)} after all tests)" if where else f"differs ({p_text(adjusted)})"
-    if band:
-        words += "; within the sample's own uncertainty band"
-    return Verdict.DIFFERS, words
+    if result.test is not None and result.test.chi2 == 0:
+        return Verdict.AGREES, "identical"
+    return Verdict.AGREES, f"agrees; at most {where}" if where else "agrees"
+
+
+def _there(observable: Observable, place: Deviation) -> str:
+    return f"{region(observable, place.lower, place.upper)}, {abs(place.significance):.1f} sigma there"
 
 
 #: A sample that lacks an observable although so many events with it are expected differs in kind.
@@ -121,32 +136,69 @@ def missing_verdict(lacking: str, expected: float) -> tuple[Verdict, str]:
 
 def comparison_words(
     results: Sequence[ObservableResult],
-    rate: float,
+    family: Family,
     classifier: ClassifierTest | None,
-    classifier_p: float,
-    tests: int,
-    p_value: float,
     limit: float,
+    events: tuple[float, float],
 ) -> str:
-    """Say what a whole comparison means, in a sentence."""
+    """Say what a whole comparison means, in a sentence.
+
+    Args:
+        results: Every observable with its verdict.
+        family: All tests.
+        classifier: The classifiers.
+        limit: p-value below which something differs.
+        events: Effective events of the two samples.
+    """
+    parts = []
+    missing = [r.observable.name for r in results if r.verdict is Verdict.MISSING]
     differing = sorted(
         (r for r in results if r.verdict is Verdict.DIFFERS), key=lambda r: (r.adjusted_p_value, -_strength(r))
     )
-    if not tests:
-        return "nothing can be said: there are too few events for any test"
-    if p_value >= limit:
-        how = _best(classifier)
-        seen = f", and a classifier cannot tell the samples apart ({how})" if how else ""
-        return f"agrees: none of {tests} tests finds a difference (smallest {p_text(p_value)} after all tests){seen}"
-    parts = []
     if differing:
-        names = ", ".join(r.observable.name for r in differing[:3]) + (" and others" if len(differing) > 3 else "")
-        parts.append(f"{len(differing)} of {sum(r.test is not None for r in results)} observables differ, most {names}")
-    if rate < limit:
-        parts.append(f"the cross sections differ ({p_text(rate)} after all tests)")
-    if classifier_p < limit:
+        tested = len(results) - len(missing)
+        parts.append(
+            f"{len(differing)} of {tested} observables, most {_first_of([r.observable.name for r in differing])}"
+        )
+    if missing:
+        parts.append(f"only one of the samples has {_first_of(missing)}")
+    for p_value, what in zip(family.adjusted_numbers, ("the cross section", "what the selection keeps"), strict=True):
+        if p_value < limit:
+            parts.append(f"{what} ({p_text(p_value)} after all tests)")
+    if any(p_value < limit for p_value in family.adjusted_classifiers):
         parts.append(f"a classifier tells the samples apart ({_best(classifier)})")
-    return "differs: " + "; ".join(parts)
+    if parts:
+        return f"differs: {'; '.join(parts)}"
+    if not family.tests:
+        return "nothing can be said: there are too few events for any test"
+    how = _best(classifier)
+    seen = f", and a classifier cannot tell the samples apart ({how})" if how else ""
+    tests = "the only test made does not find" if family.tests == 1 else f"none of {family.tests} tests finds"
+    could = 100 * seen_deviation(events, family.tests, limit)
+    return (
+        f"agrees: {tests} a difference ({p_text(family.smallest)} after all tests){seen}; "
+        f"of a tenth of the events, {could:.2g} % too many or too few would have been noticed"
+    )
+
+
+def seen_deviation(events: tuple[float, float], tests: int, limit: float) -> float:
+    """Relative deviation of the content of a region with a tenth of the events that would just be significant.
+
+    Args:
+        events: Effective events of the two samples.
+        tests: Number of tests.
+        limit: p-value below which something differs.
+    """
+    from scipy.stats import norm
+
+    share = 0.1
+    # Regions of that size compete with each other as well.
+    significance = float(norm.isf(limit * share / (2 * max(tests, 1))))
+    return significance * math.sqrt((1 - share) / share * sum(1 / max(n, 1.0) for n in events))
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} others" if len(names) > 3 else "")
 
 
 def _strength(result: ObservableResult) -> float:

@@ -28,20 +28,20 @@ def write_validation(
         report: The HTML file; None, none.
         plots: Directory for the figures as files; None, none.
         formats: Their formats: png, pdf, svg.
-        force: Whether a report that exists is replaced.
+        force: Whether files that exist are replaced.
         progress: Called after each figure.
 
     Returns:
         What was written.
 
     Raises:
-        OutputError: The report is there already.
+        OutputError: The report or a plot is there already.
         WriteFailure: Something cannot be written.
     """
     written: list[Path] = []
     if report is None and plots is None:
         return written
-    figures = figures_of(result, plots, formats, progress)
+    figures = figures_of(result, plots, formats, progress, force=force)
     if plots is not None:
         written.append(plots)
     if report is not None:

@@ -27,5 +27,15 @@ def test_an_example_card_runs(path, tmp_path):
             assert sum(map(len, events)) > 100
 
 
+def test_the_chain_of_an_example_is_validated(tmp_path):
+    arguments = ["validate", str(EXAMPLES / "zjet.toml"), "-o", str(tmp_path / "report.html"), *SHORT_TRAINING]
+    arguments += ["--set", f"generator.model={tmp_path / 'model'}", "--set", "run.events=2000", "--no-classifier"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "differs" in result.output
+    assert "cos theta(mu-)" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "model" / "report.html").is_file()
+
+
 def test_there_are_examples():
     assert len(list(EXAMPLES.glob("*.toml"))) >= 2

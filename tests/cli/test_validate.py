@@ -29,10 +29,29 @@ def folder(tmp_path_factory):
     reference, info = drell_yan_events(3000, np.random.default_rng(11))
     sample, _ = drell_yan_events(3000, np.random.default_rng(12))
     written(folder / "truth.lhe.gz", reference, info)
-    for suffix in ("lhe", "root", "h5", "hepmc3"):
+    for suffix in ("lhe", "root", "h5"):
         written(folder / f"new.{suffix}", sample, info)
     harder, _ = drell_yan_events(3000, np.random.default_rng(13), gluon_fraction=0.7)
     written(folder / "harder.lhe", harder, info)
+    with_gluon = harder.counts > 5
+    shifts = {
+        "mlgen.toy.syst.up": np.where(with_gluon, 1.6, 1.0),
+        "mlgen.toy.syst.down": np.where(with_gluon, 0.5, 1.0),
+    }
+    banded = dataclasses.replace(harder, variations={name: harder.weight * shift for name, shift in shifts.items()})
+    written(folder / "banded.lhe", banded, info.with_variations(tuple(shifts)))
+    has_jet = sample.counts > 5
+    written(folder / "jets.lhe", sample[has_jet], info)
+    written(folder / "no_jets.lhe", sample[~has_jet], info)
+    # Beyond one batch of the reader, so that a pilot does not see them all.
+    many, _ = drell_yan_events(24_000, np.random.default_rng(14))
+    has_jet = many.counts > 5
+    written(folder / "ordered.lhe", EventBatch.concatenate([many[~has_jet][:10_500], many[has_jet][:10_500]]), info)
+    for name, scale in (("exact", 1.0), ("dearer", 1.3)):
+        processes = tuple(
+            dataclasses.replace(p, cross_section=scale * p.cross_section, error=0.0) for p in info.processes
+        )
+        written(folder / f"{name}.lhe", sample if name == "exact" else reference, info.replace(processes=processes))
     written(folder / "one.lhe", sample[:1], info)
     negative = dataclasses.replace(sample, weight=-sample.weight)
     written(folder / "negative.lhe", negative, info.replace(weight_strategy=-4))
@@ -93,6 +112,70 @@ def test_a_gate_exits_with_three_only_when_its_limit_is_passed(folder, mlgen_com
     )
     assert code == 3
     assert "was not measured" in err
+
+
+def test_a_gate_does_not_open_when_a_sample_lacks_an_observable(folder, mlgen_command):
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "no_jets.lhe", *NO_TRAINING, "--only", "pT(j1)")
+    code, out, _ = mlgen_command(*arguments, "--fail-above", "5")
+    assert code == 3
+    assert "differs: only one of the samples has pT(j1)" in out
+
+
+def test_cross_sections_without_errors_are_compared_all_the_same(folder, mlgen_command):
+    arguments = ("validate", folder / "exact.lhe", folder / "dearer.lhe", *NO_TRAINING)
+    code, out, err = mlgen_command(*arguments)
+    assert code == 0, err
+    assert "differs: the cross section" in out
+
+
+def test_what_a_selection_keeps_is_compared(folder, mlgen_command):
+    """Of the events with a jet 30 % are in the reference half, 60 % in the sample, and their shapes are the same."""
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "harder.lhe", *NO_TRAINING, "--only", "pT(j1)")
+    code, out, err = mlgen_command(*arguments, "--select", "count('j') > 0")
+    assert code == 0, err
+    assert "differs: what the selection keeps" in out
+    code, out, err = mlgen_command(*arguments, "--observable", "pT(j1) again=pt('j1')", "--only", "pT(j1) again")
+    assert code == 0, err
+    assert "of the events have it, in the reference" in out
+
+
+def test_a_file_whose_first_events_do_not_tell_what_follows(folder, mlgen_command):
+    """Events with a jet come after those without: the choice is made again, whatever the order."""
+    results = []
+    for order in ("no_jets.lhe,{0}/jets.lhe", "jets.lhe,{0}/no_jets.lhe"):
+        sample = f"{folder}/{order.format(folder)}"
+        code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", f"both={sample}", "--json", *NO_TRAINING)
+        assert code == 0, err
+        results.append(json.loads(out)["comparisons"][0])
+    assert results[0]["differences"] == results[1]["differences"]
+    names = [[o["observable"]["name"] for o in result["observables"]] for result in results]
+    assert names[0] == names[1]
+    assert "pT(j1)" in names[0]
+
+
+def test_a_later_part_of_one_file_that_is_unlike_the_first(folder, mlgen_command, monkeypatch):
+    monkeypatch.setattr("mlgen.validation.samples.PILOT", 500)
+    code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", folder / "ordered.lhe", "--json", *NO_TRAINING)
+    assert code == 0, err
+    result = json.loads(out)["comparisons"][0]
+    assert "pT(j1)" in [o["observable"]["name"] for o in result["observables"]]
+    assert not any("Reactions" in sentence for sentence in result["differences"])
+
+
+def test_the_named_weights_of_a_sample_are_its_band(folder, mlgen_command):
+    """What differs by less than the sample's own uncertainty still differs, but that is said."""
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "banded.lhe", "--json", *NO_TRAINING)
+    code, out, err = mlgen_command(*arguments)
+    assert code == 0, err
+    results = {o["observable"]["name"]: o for o in json.loads(out)["comparisons"][0]["observables"]}
+    low, high = np.array(results["n(j)"]["sample"]["band"])
+    values = np.array(results["n(j)"]["sample"]["values"])
+    with_jet = values[1] / values.sum()
+    assert high[1] == pytest.approx(1.6 * with_jet / (1 + 0.6 * with_jet), rel=1e-6)
+    assert low[1] == pytest.approx(0.5 * with_jet / (1 - 0.5 * with_jet), rel=1e-6)
+    assert "within the sample's own uncertainty band" in results["n(j)"]["words"]
+    code, out, err = mlgen_command(*arguments, "--set", "validation.band=[]")
+    assert "within" not in out
 
 
 def test_plots_go_where_they_are_asked_for(folder, tmp_path, mlgen_command):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlgen.errors import InputError, OutputError, WriteFailure
-from mlgen.formats import shower_files
+from mlgen.formats import shower_reader
 from mlgen.formats.shower_files import is_shower_file, open_showers, write_showers
 from mlgen.showers import Geometry, PolarLayer, RectangularLayer, ShowerBatch
 from mlgen.testing.samples import showers
@@ -124,7 +124,7 @@ def test_batches_can_be_read_again(tmp_path, batch, batch_size):
 
 def test_batches_of_many_voxels_stay_small(tmp_path, batch, monkeypatch):
     write_showers(tmp_path / "out.h5", [batch])
-    monkeypatch.setattr(shower_files, "BATCH_BYTES", 100 * 12 * 8 + 5)
+    monkeypatch.setattr(shower_reader, "BATCH_BYTES", 100 * 12 * 8 + 5)
     with open_showers(tmp_path / "out.h5") as stream:
         assert [len(b) for b in stream] == [100, 100, 100]
 
@@ -409,3 +409,80 @@ def test_full_disk(tmp_path, batch, monkeypatch):
     with pytest.raises(WriteFailure, match="No space left on device; nothing was left"):
         write_showers(tmp_path / "out.h5", [batch])
     assert list(tmp_path.iterdir()) == []
+
+
+class TestSeveralFilesAsOneSample:
+    """As the CaloChallenge's data sets 2 and 3 come."""
+
+    @pytest.fixture
+    def parts(self, tmp_path, batch):
+        names = ("incident_energy", "pdg_id", "direction", "voxels")
+        paths = []
+        for number, part in enumerate((slice(0, 120), slice(120, 290), slice(290, 300))):
+            paths.append(tmp_path / f"part{number}.h5")
+            piece = ShowerBatch(*(getattr(batch, name)[part] for name in names), POLAR)
+            provenance = [{"mlgen": "0.1.0", "seed": 3}, {"mlgen": "0.1.0", "seed": number}]
+            attributes = {"cut": 0.7, "part": number}
+            write_showers(paths[-1], [piece], provenance=provenance, attributes=attributes)
+        return paths
+
+    def test_they_are_read_one_after_the_other(self, parts, batch):
+        with open_showers(*parts, batch_size=50) as stream:
+            assert stream.n_showers == len(stream) == 300
+            assert stream.geometry == POLAR
+            assert stream.format == "calochallenge"
+            for _ in range(2):
+                batches = list(stream)
+                assert [len(b) for b in batches] == [50, 50, 20, 50, 50, 50, 20, 10]
+                for name in ("incident_energy", "pdg_id", "direction", "voxels"):
+                    found = np.concatenate([getattr(b, name) for b in batches])
+                    np.testing.assert_array_equal(found, getattr(batch, name))
+
+    def test_what_they_share_is_known_of_all(self, parts):
+        with open_showers(*parts) as stream:
+            assert stream.attributes["cut"] == 0.7
+            assert "part" not in stream.attributes
+            assert [entry["seed"] for entry in stream.provenance] == [3, 0, 1, 2]
+
+    def test_only_the_one_that_is_read_is_open(self, parts):
+        with open_showers(*parts, batch_size=50) as stream:
+            assert [file._opened for file in stream._files] == [None] * 3
+            for _ in stream:
+                assert sum(file._opened is not None for file in stream._files) == 1
+            assert [file._opened for file in stream._files] == [None] * 3
+            for _ in stream:
+                break
+        assert [file._opened for file in stream._files] == [None] * 3
+        with pytest.raises(ValueError, match="was closed"):
+            next(iter(stream))
+
+    def test_two_readers_do_not_disturb_each_other(self, parts, batch):
+        with open_showers(*parts, batch_size=30) as stream:
+            pairs = list(zip(stream, stream, strict=True))
+        for k in (0, 1):
+            np.testing.assert_array_equal(np.concatenate([pair[k].voxels for pair in pairs]), batch.voxels)
+
+    def test_files_that_do_not_belong_together(self, tmp_path, parts, batch):
+        wide = Geometry("photon", (PolarLayer(0, (0.0, 1.0), 12),))
+        widths = (PolarLayer(0, (0.0, 10.0, 20.0, 41.0), 2), *POLAR.layers[1:])
+        other = {
+            "particle": (Geometry("pion", POLAR.layers), "its showers are of 'pion', those of .*part0.h5 of 'photon'"),
+            "layers": (wide, "it has 12 voxels in 1 layers, .*part0.h5 has 12 in 2"),
+            "edges": (Geometry("photon", widths), r"layer 0 is PolarLayer\(.*41.0.*in .*part0.h5 PolarLayer"),
+        }
+        for name, (geometry, problem) in other.items():
+            path = tmp_path / f"{name}.h5"
+            write_showers(path, [dataclasses.replace(batch, geometry=geometry)])
+            with pytest.raises(
+                InputError, match=rf"{name}.h5: cannot be read as one sample with .*part0.h5: {problem}"
+            ):
+                open_showers(parts[0], path)
+        path = calogan_file(tmp_path / "calogan.h5")
+        with pytest.raises(InputError, match=r"it is CaloGAN HDF5, but .*part0.h5 is CaloChallenge HDF5"):
+            open_showers(parts[0], path)
+
+    def test_a_bad_one_is_named(self, tmp_path, parts):
+        with pytest.raises(InputError, match=r"none.h5: there is no such file"):
+            open_showers(*parts, tmp_path / "none.h5")
+        with pytest.raises(ValueError, match="no file of showers"):
+            open_showers()

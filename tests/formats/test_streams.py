@@ -288,7 +288,7 @@ class TestPlaces:
         output = create_events(path, INFO)
         output.write(batch_of(1))
         path.write_text("of another program")
-        with pytest.raises(OutputError, match=r"events.lhe: exists now, but did not when the run began.*--force"):
+        with pytest.raises(OutputError, match=r"events.lhe: exists now, but did not when the work began.*--force"):
             output.__exit__(None, None, None)
         assert path.read_text() == "of another program"
         assert list(tmp_path.iterdir()) == [path]

@@ -448,7 +448,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
     # The package's `render` is the function, not the module.
     module = sys.modules[write_report.__module__]
     monkeypatch.setattr(module, "check_report", lambda path, force: path.write_text("precious"))
-    with pytest.raises(OutputError, match="exists now"):
+    with pytest.raises(OutputError, match="exists already"):
         write_report(Page("new"), path)
     assert path.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [path]

@@ -63,12 +63,12 @@ def _shifted(rng, events):
 
 @pytest.mark.physics
 def test_both_distances_are_zero_on_average_when_nothing_differs():
-    # 40 pairs, five standard errors. The median of the batches of KPD lies below their mean by a part of its error.
+    # 25 pairs, five standard errors. The median of the batches of KPD lies below their mean by a part of its error.
     rng = np.random.default_rng(3)
     both = (frechet_physics_distance, kernel_physics_distance)
-    values = np.array([[compute(_normal(rng, 600), _normal(rng, 600), rng) for compute in both] for _ in range(40)])
+    values = np.array([[compute(_normal(rng, 600), _normal(rng, 600), rng) for compute in both] for _ in range(25)])
     means, spreads = values[:, :, 0].mean(axis=0), values[:, :, 0].std(axis=0)
-    assert np.all(np.abs(means) < 5 * spreads / np.sqrt(40))
+    assert np.all(np.abs(means) < 5 * spreads / np.sqrt(25))
     # Without the extrapolation FPD would be at least twice (mean) the number of columns over the events.
     assert abs(means[0]) < 2 * 4 / 600 / 2
     # Errors are not too small, nor more than twice too large.
@@ -124,10 +124,10 @@ def test_negative_weights_cancel_a_bump():
 
 @pytest.mark.physics
 def test_p_values_are_uniform_when_nothing_differs():
-    # 40 pairs, KS at 1e-4 for each of the two; the sample's weights are broad.
+    # 20 pairs, KS at 1e-4 for each of the two; the sample's weights are broad.
     rng = np.random.default_rng(7)
     p_values = []
-    for _ in range(40):
+    for _ in range(20):
         sample = _normal(rng, 400)
         sample = Features(sample.values, rng.lognormal(0, 0.5, 400), COLUMNS)
         p_values.append([measure.p_value for measure in distances(_normal(rng, 800), sample, rng)])

@@ -11,7 +11,8 @@ from mlgen.errors import UserError
 from mlgen.testing.samples import drell_yan_events
 from mlgen.validation import expressions as module
 from mlgen.validation.expressions import ValueType, parse_expression
-from mlgen.validation.objects import EventObjects, ObjectDirectory
+from mlgen.validation.object_types import ObjectDirectory
+from mlgen.validation.objects import EventObjects
 
 BATCH, _ = drell_yan_events(200, np.random.default_rng(3))
 OBJECTS = EventObjects(BATCH)

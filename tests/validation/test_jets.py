@@ -10,7 +10,8 @@ from mlgen.errors import UserError
 from mlgen.events import EventBatch
 from mlgen.validation import jets as module
 from mlgen.validation.jets import cluster
-from mlgen.validation.objects import JET, EventObjects, ObjectRef
+from mlgen.validation.object_types import JET, ObjectRef
+from mlgen.validation.objects import EventObjects
 from mlgen.validation.settings import JetSettings
 
 ALGORITHMS = {

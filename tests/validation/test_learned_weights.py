@@ -1,8 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 
-from mlgen.validation.learned_weights import calibrated_log_ratio, closure_remark, find_tails
+from mlgen.validation.as_json import to_dict
+from mlgen.validation.learned_weights import calibrated_log_ratio, closure_remark, find_tails, weighted_quantiles
 from mlgen.validation.observable import Features, Kind, Observable
+from mlgen.validation.record import ClassifierTest, Comparison, SampleRecord, Tail, ValidationResult
 
 
 def shifted(n, d, seed):
@@ -104,3 +108,40 @@ def test_a_tail_at_both_ends_is_characterised():
     low = next(tail for tail in tails if tail.side == "low")
     assert low.separation > 0.98
     assert low.lower < low.bulk_lower < low.bulk_upper < low.upper
+
+
+def test_weighted_quantiles_are_those_of_repeated_events():
+    rng = np.random.default_rng(12)
+    values, times = rng.normal(size=200), rng.integers(0, 5, 200)
+    levels = (0.1, 0.5, 0.903)
+    expected = np.quantile(np.repeat(values, times), levels, method="inverted_cdf")
+    np.testing.assert_array_equal(weighted_quantiles(values, times.astype(float), levels), expected)
+    assert np.isnan(weighted_quantiles(np.zeros(0), np.zeros(0), levels)).all()
+
+
+def test_json_has_weighted_quantiles_and_no_nan():
+    """Nine events of weight one and learned weight 1, one of weight 91 and learned weight 3: the median is 3."""
+    tail = Tail("low", 0.5, 0.01, "pT(j)", np.nan, np.nan, 20.0, 50.0, 0.9)
+    learned, weight = np.array([1.0] * 9 + [3.0]), np.array([1.0] * 9 + [-91.0])
+    test = ClassifierTest((), {}, {"sample": learned}, {"sample": weight}, "network", (tail,))
+    record = SampleRecord("a", ("a.lhe",), "lhe", 10, 10, 10.0, 0.1, np.nan, np.nan, "", "")
+    comparison = Comparison(
+        sample=record,
+        observables=(),
+        rate_p_value=np.nan,
+        acceptance=None,
+        classifier=test,
+        distances=(),
+        differences=(),
+        p_value=1.0,
+        agrees=True,
+        words="",
+        gates=(("auc", np.nan, 0.6),),
+    )
+    content = json.loads(json.dumps(to_dict(ValidationResult(record, (comparison,), 1, "1")), allow_nan=False))
+    (plain,) = content["comparisons"]
+    assert plain["classifier"]["learned_weight_quantiles"]["sample"]["0.01"] == 1.0
+    assert plain["classifier"]["learned_weight_quantiles"]["sample"]["0.5"] == 3.0
+    assert plain["classifier"]["tails"][0]["lower"] is None
+    assert plain["classifier"]["tails"][0]["bulk_upper"] == 50.0
+    assert plain["gates"] == [{"measure": "auc", "value": None, "limit": 0.6}]

@@ -13,18 +13,18 @@ from mlgen.event_format import ReadOptions
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
 from mlgen.formats.hepmc import HepMC3
 from mlgen.formats.reading import open_events
-from mlgen.validation import objects as module
-from mlgen.validation.objects import (
+from mlgen.validation.object_types import (
     ALL,
     BOTTOM,
     JET,
+    MAX_RANK,
     MISSING,
-    EventObjects,
     ObjectDirectory,
     ObjectRef,
     particle_name,
     type_of,
 )
+from mlgen.validation.objects import EventObjects
 
 MU, ANTI_MU, Z = (ObjectRef(type_of(i)) for i in (13, -13, 23))
 J1, J2, J3 = (ObjectRef(JET, rank) for rank in (1, 2, 3))
@@ -182,7 +182,7 @@ def test_order_ranks_and_sums():
         for kind, chosen in ((JET, np.isin(ids, PARTONS)), (BOTTOM, np.abs(ids) == 5), (MU.type, ids == 13)):
             expected = sorted(here[chosen], reverse=True)
             assert objects.count(kind)[row] == len(expected)
-            for rank in (1, 2, 7, module.MAX_RANK):
+            for rank in (1, 2, 7, MAX_RANK):
                 found = objects.quantity("pt", (ObjectRef(kind, rank),))[row]
                 assert found == expected[rank - 1] if rank <= len(expected) else math.isnan(found)
         sums["HT"].append(here[np.isin(ids, PARTONS)].sum())

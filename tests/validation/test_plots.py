@@ -1,19 +1,22 @@
-import functools
+import itertools
 import math
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.patches import StepPatch
 
+from mlgen.errors import OutputError, WriteFailure
 from mlgen.validation import plots
 from mlgen.validation.observable import Kind, Observable
 from mlgen.validation.plot_bins import MOST_CATEGORIES
 from mlgen.validation.plot_output import _compact
-from mlgen.validation.plot_style import mathtext, number, power_of_ten, shorten
+from mlgen.validation.plot_style import COLOURS, INK, MOST_SAMPLES, mathtext, number, power_of_ten, shorten
 from mlgen.validation.record import (
     ClassifierTest,
     Comparison,
@@ -174,18 +177,30 @@ def test_bands_of_named_weights_in_both_panels():
     assert "band of its named weights" in legend(figure)
 
 
-def test_five_samples_are_told_apart_by_colour_and_by_line():
-    samples = [(f"a sample with a rather long name, number {i}", SAMPLE) for i in range(5)]
+def test_an_angle_between_two_objects_ends_at_pi():
+    angle = Observable("deltaphi(mu-, mu+)", r"$\Delta\phi$", "rad", limits=(0.0, math.pi))
+    figure = plots.observable_figure(np.linspace(0, math.pi * (1 + 1e-9), 5), angle, histogram(0.4, 0.3, 0.2, 0.1), [])
+    assert labels(figure.axes[1])[:5] == ["0", "π/4", "π/2", "3π/4", "π"]
+    assert clipped(figure) == []
+
+
+@pytest.mark.parametrize("number", [5, MOST_SAMPLES])
+def test_samples_are_told_apart_by_colour_and_by_line(number):
+    samples = [(f"a sample with a rather long name, number {i}", SAMPLE) for i in range(number)]
     figure = plots.observable_figure(EDGES, PT, REFERENCE, samples, deviation=Deviation(30, 60, 0.9, 0.02, -5, 0.5))
-    for panel, count in ((figure.axes[0], 6), (figure.axes[1], 5)):
+    for panel, count in ((figure.axes[0], number + 1), (figure.axes[1], number)):
         assert len(steps(panel)) == count
-        outlines = steps(panel)[-5:]
-        assert len({outline.get_edgecolor() for outline in outlines}) == 5
-        assert len({str(outline.get_linestyle()) for outline in outlines}) == 5
-    assert len(legend(figure)) == 7
+        outlines = steps(panel)[-number:]
+        assert len({outline.get_edgecolor() for outline in outlines}) == number
+        assert len({str(outline.get_linestyle()) for outline in outlines}) == number
+    assert len(legend(figure)) == number + 2
     assert legend(figure)[1].endswith("number 0")
     assert legend(figure)[-1] == "differs most: 0.9 ± 0.02"
     assert clipped(figure) == []
+    # The legend takes no room from the panels.
+    one = plots.observable_figure(EDGES, PT, REFERENCE, samples[:1])
+    heights = [f.axes[0].get_position().height * f.get_size_inches()[1] for f in (one, figure)]
+    assert heights[1] > 0.85 * heights[0]
     # Nothing of the legend lies on the panels, and no label on another.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -193,6 +208,33 @@ def test_five_samples_are_told_apart_by_colour_and_by_line():
     boxes = [text.get_window_extent(renderer) for text in figure.texts]
     assert min(box.y0 for box in boxes) > figure.axes[0].get_window_extent(renderer).y1
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_more_samples_than_can_be_told_apart_are_refused():
+    samples = [(f"sample {i}", SAMPLE) for i in range(MOST_SAMPLES + 1)]
+    with pytest.raises(ValueError, match="11 samples in one figure; at most 10 can be told apart"):
+        plots.observable_figure(EDGES, PT, REFERENCE, samples)
+
+
+#: What people see who lack the cones for red, or for green (Machado et al., doi:10.1109/TVCG.2009.113, severity 1).
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+
+
+def in_cielab(colour, seen):
+    """CIE 1976 L*a*b* of an sRGB colour, under illuminant D65."""
+    srgb = np.array(to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(np.array(seen) @ linear, 0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), PROTANOPIA, DEUTERANOPIA], ids=["normal", "no red", "no green"])
+def test_colours_differ_for_everybody(seen):
+    for first, second in itertools.combinations((*COLOURS, INK), 2):
+        assert np.linalg.norm(in_cielab(first, seen) - in_cielab(second, seen)) > 17, (first, second)
 
 
 def test_the_deviation_is_shaded_where_it_is():
@@ -328,9 +370,20 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"not as 'plot\.gif'"):
         plots.save(figure, tmp_path / "plot.gif")
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        plots.save(figure, tmp_path / "plot.png")
+    with pytest.raises(WriteFailure, match=r"plot\.png: writing failed: disk full; nothing was left"):
+        plots.save(figure, tmp_path / "plot.png", force=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(tmp_path):
+    figure = plots.observable_figure(EDGES, PT, REFERENCE, [])
+    path = tmp_path / "plot.svg"
+    path.write_text("precious")
+    with pytest.raises(OutputError, match=r"plot\.svg: exists already"):
+        plots.save(figure, path)
+    assert path.read_text() == "precious"
+    plots.save(figure, path, force=True)
+    assert path.read_text().startswith("<?xml")
 
 
 @pytest.mark.parametrize(
@@ -420,17 +473,21 @@ def test_every_training_stands_beside_its_floor():
         plots.to_svg(plots.classifier_figure(classifier_test(**changes)))
 
 
+def made(kind, **known):
+    """A record of which a figure needs only some fields."""
+    return kind(**(dict.fromkeys(f.name for f in fields(kind) if f.default is f.default_factory is MISSING) | known))
+
+
 def comparison(p_values, differs=0):
     tests = [ShapeTest(1.0, 10, p, p, p, None) for p in p_values]
     observables = tuple(
-        ObservableResult(
-            Observable(f"pT(muon number {i})", "x"), EDGES, False, None, None, test, test, 1.0, 0.0, 0.0,
-            Verdict.DIFFERS if i < differs else Verdict.AGREES, "",
+        made(
+            ObservableResult, observable=Observable(f"pT(muon number {i})", "x"), edges=EDGES, log=False, test=test,
+            floor=test, adjusted_p_value=1.0, verdict=Verdict.DIFFERS if i < differs else Verdict.AGREES,
         )
         for i, test in enumerate(tests)
     )  # fmt: skip
-    sample = SampleRecord("flow", (), "lhe", 1, 1, 1.0, 0.0, 1.0, 0.1, "", "")
-    return Comparison(sample, observables, 1.0, None, (), (), 1.0, True, "")
+    return made(Comparison, sample=made(SampleRecord, name="flow"), observables=observables, agrees=True)
 
 
 def test_the_summary_names_the_smallest_p_values_first():
@@ -458,13 +515,11 @@ def test_numbers_are_written_as_physicists_write_them():
     assert shorten("a sample of events", 9) == "a sa…ents"
 
 
-def test_figures_in_processes_are_those_drawn_here(monkeypatch):
-    monkeypatch.setattr(plots, "_FEWEST_FOR_PROCESSES", 2)
-    job = functools.partial(plots.observable_figure, EDGES, PT, REFERENCE, [("flow", SAMPLE)])
-    drawn = plots.draw_all([job] * 2)
-    assert set(drawn) == {plots.to_svg(job())}
-    assert len(drawn) == 2
-    assert plots.draw_all([job]) == drawn[:1]
+def test_drawing_twice_gives_the_same():
+    def drawn():
+        return plots.to_svg(plots.observable_figure(EDGES, PT, REFERENCE, [("flow", SAMPLE)]))
+
+    assert drawn() == drawn()
 
 
 def test_a_users_own_figures_and_settings_are_left_alone():
