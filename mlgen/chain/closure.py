@@ -61,8 +61,10 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
         if Stage.UNWEIGHTING in replaced:
             first, second = _halves(card, inputs, folder)
             reference = SampleFiles(reference.name, (second,), origin=_shown(card, "a random half of the input"))
-            section = InputSection(file=[str(first)])
-            passed_on = dataclasses.replace(card, model=card.model.model_copy(update={"input": section}))
+            # Named relative to the folder: its own name is another one each time, and would end in the provenance.
+            section = InputSection(file=[first.name])
+            model = card.model.model_copy(update={"input": section})
+            passed_on = dataclasses.replace(card, model=model, directory=folder)
         samples = []
         for number, (name, stages) in enumerate(_variants(card, replaced)):
             used = with_model if Stage.GENERATOR in stages else passed_on

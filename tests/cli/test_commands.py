@@ -301,3 +301,31 @@ def test_converting_imports_no_torch(events, tmp_path):
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=60).stdout
     assert out == b"False\n"
+
+
+def test_a_run_leaves_a_report_with_the_weights_that_were_unweighted(events, tmp_path, mlgen_command):
+    report = tmp_path / "run.html"
+    arguments = ("run", events, "--unweighting", "hit-or-miss", "-o", tmp_path / "out.lhe", "--report", report)
+    code, out, err = mlgen_command(*arguments)
+    assert code == 0, err
+    assert str(report) in out
+    page = report.read_text()
+    assert "Weights before the unweighting" in page
+    assert "hit-or-miss" in page
+    code, _, err = mlgen_command(*arguments[:-2], "--force", "--report", report)
+    assert code == 0, err
+    code, _, err = mlgen_command(*arguments[:5], tmp_path / "other.lhe", "--report", report)
+    assert code == 2
+    assert not (tmp_path / "other.lhe").exists()
+
+
+def test_a_training_leaves_a_report_beside_its_model(examples, tmp_path, mlgen_command):
+    model = tmp_path / "model"
+    settings = ("--set", "generator.steps=30", "--set", "generator.width=16", "--set", "generator.solver_steps=2")
+    code, out, err = mlgen_command("train", examples / "zjet.toml", "--model", model, *settings)
+    assert code == 0, err
+    assert "report.html" in out
+    assert "Training of cfm" in (model / "report.html").read_text()
+    # The report is part of the model's folder, and no reason to leave the folder alone.
+    code, _, err = mlgen_command("train", examples / "zjet.toml", "--model", model, "--retrain", *settings)
+    assert code == 0, err
