@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch, IntArray
 from mlgen.run_info import Beam, RunInfo
+from mlgen.validation.levels import Level, by_content
 from mlgen.validation.object_types import particle_name
 
 #: Something that one sample lacks is reported when at least so many events with it are expected there; the chance that
@@ -116,26 +118,24 @@ def content_differences(
     Returns:
         Plain sentences; none when nothing differs.
     """
+    reference, sample = by_content(reference), by_content(sample)
     sentences = [*_beams(reference_info, sample_info)]
     levels = {name: _levels(batches) for name, batches in (("reference", reference), ("sample", sample))}
     if all(levels.values()) and levels["reference"] != levels["sample"]:
         sentences.append(
             f"The reference holds {levels['reference']}, the sample {levels['sample']}: "
-            "only what both have is compared."
+            "only what means the same in both is compared."
         )
     elif all(levels.values()):
-        if levels["reference"] == _HARD:
+        if levels["reference"] == Level.HARD.value:
             sentences += _reactions(count_reactions(reference), count_reactions(sample))
         sentences += _particles(reference, sample)
-    return (*sentences, *_weights(reference_info, sample_info))
-
-
-_HARD, _SHOWER = "hard events", "shower-level events"
+    return (*sentences, *_process_ids(reference, sample), *_weights(reference_info, sample_info))
 
 
 def _levels(batches: Sequence[EventBatch]) -> str:
-    kinds = sorted({_SHOWER if batch.has_graph else _HARD for batch in batches if len(batch)})
-    return " and ".join(kinds)
+    found = {(Level.SHOWER if batch.has_graph else Level.HARD).value for batch in batches if len(batch)}
+    return " and ".join(sorted(found))
 
 
 def _beam_words(beams: Sequence[Beam]) -> str:
@@ -170,7 +170,8 @@ def _one_sided(first: Mapping[Any, int], events: int, second: Mapping[Any, int],
 
 def _listed(items: Sequence[str], more: str) -> str:
     rest = len(items) - _SHOWN
-    return "; ".join(items[:_SHOWN]) + (f"; and {rest} more {more}" if rest > 0 else "")
+    shown = [*items[:_SHOWN], f"{rest:,} more {more}"] if rest > 0 else list(items)
+    return "; ".join([*shown[:-1], f"and {shown[-1]}"]) if len(shown) > 1 else "".join(shown)
 
 
 def _reactions(reference: ReactionCounts, sample: ReactionCounts) -> Iterable[str]:
@@ -227,6 +228,24 @@ def _events_with(batches: Sequence[EventBatch], kinds: set[int]) -> dict[int, in
     return counts
 
 
+def _process_ids(reference: Sequence[EventBatch], sample: Sequence[EventBatch]) -> Iterable[str]:
+    first, second = (collections.Counter(i for b in batches for i in b.process_id.tolist())
+                     for batches in (reference, sample))  # fmt: skip
+    events, others = first.total(), second.total()
+    if events and others and (_one_sided(first, events, second, others) or _one_sided(second, others, first, events)):
+        names = [_joined([str(i) for i in sorted(counts)]) for counts in (first, second)]
+        yield (
+            f"The process ids (LPRUP) differ: {names[0]} in the reference, {names[1]} in the sample. They are the "
+            "generator's labels and are not compared."
+        )
+
+
+def _joined(items: Sequence[str]) -> str:
+    """Join names to a list of words; of many, only the first."""
+    shown = [*items[:_SHOWN], f"{len(items) - _SHOWN:,} more"] if len(items) > _SHOWN else list(items)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
+
+
 def _weights(reference: RunInfo, sample: RunInfo) -> Iterable[str]:
     if reference.weight_strategy != sample.weight_strategy:
         yield (
@@ -240,10 +259,9 @@ def _weights(reference: RunInfo, sample: RunInfo) -> Iterable[str]:
         known = set(other.variation_names)
         only = [name for name in one.variation_names if name not in known]
         if only:
-            rest = f" and {len(only) - _SHOWN:,} more" if len(only) > _SHOWN else ""
-            names = ", ".join(f"'{name}'" for name in only[:_SHOWN])
+            names = _joined([f"'{name}'" for name in only])
             weights = "weight" if len(only) == 1 else "weights"
-            yield f"The {here} has {len(only):,} named {weights} that the {there} lacks: {names}{rest}."
+            yield f"The {here} has {len(only):,} named {weights} that the {there} lacks: {names}."
 
 
 def _strategy(info: RunInfo) -> str:

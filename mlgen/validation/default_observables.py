@@ -34,6 +34,9 @@ OTHER = "other"
 MASS_VARIATION = 1e-3
 #: Where the axis of an angle between two objects ends: what is rounded to pi belongs to the last bin.
 LARGEST_ANGLE = math.pi * (1 + 1e-9)
+LARGEST_COSINE = 1 + 1e-9
+#: What mean the same in hard and in shower-level events: leptons that do not decay.
+STABLE_LEPTONS = (11, 13)
 
 Source = Callable[[EventObjects], FloatArray]
 Pilots = Sequence[Sequence[EventObjects]]
@@ -48,23 +51,9 @@ class _ReactionCodes:
     other: int
 
     def __call__(self, objects: EventObjects) -> FloatArray:
-        if objects.batch.has_graph:
-            return np.full(len(objects), np.nan)
         found = reaction_keys(objects.pdg_id, objects.status, objects.offsets)
         place = np.minimum(np.searchsorted(self.keys, found), len(self.keys) - 1)
         return np.where(self.keys[place] == found, self.codes[place], float(self.other))
-
-
-@dataclass(frozen=True, slots=True)
-class _ProcessCodes:
-    """Code of each event's process: its place among the known ones, the last for all others."""
-
-    numbers: npt.NDArray[np.int64]
-
-    def __call__(self, objects: EventObjects) -> FloatArray:
-        found = objects.batch.process_id
-        place = np.minimum(np.searchsorted(self.numbers, found), len(self.numbers) - 1)
-        return np.where(self.numbers[place] == found, place, len(self.numbers)).astype(np.float64)
 
 
 class Rank(enum.IntEnum):
@@ -111,12 +100,17 @@ class DefaultObservables:
         return [
             *self._event(),
             *self._multiplicities(),
-            *self._categories(),
+            *([self._reactions()] if self._hard and not self.mixed else []),
             *(candidate for ref in refs for candidate in self._single(ref)),
             *(candidate for pair in self._pairs(refs) for candidate in self._pair(*pair)),
         ]
 
     # --- what the samples are like ------------------------------------------------------------------------------
+
+    @property
+    def mixed(self) -> bool:
+        """Whether hard events are compared with shower-level events: jets, for instance, with partons."""
+        return self._hard and self._showered
 
     @property
     def _hard(self) -> bool:
@@ -146,6 +140,8 @@ class DefaultObservables:
         return max((float(values.mean()) for values in self._per_sample(present)), default=0.0)
 
     def _types(self) -> list[ObjectType]:
+        if self.mixed:
+            return [kind for kind in self.directory.types if kind.ids and abs(kind.ids[0]) in STABLE_LEPTONS]
         return [kind for kind in self.directory.types if kind != BOTTOM or self._share(ObjectRef(kind)) >= BOTTOM_SHARE]
 
     def _leading(self) -> list[ObjectRef]:
@@ -167,7 +163,9 @@ class DefaultObservables:
     # --- the observables ----------------------------------------------------------------------------------------
 
     def _event(self) -> list[Candidate]:
-        found = []
+        found: list[Candidate] = []
+        if self.mixed:
+            return self._missing()
         if JET in self.directory.types:
             found.append(self._candidate("HT", "H_T", "HT()", "GeV"))
         found.append(self._candidate("sum pT", r"\sum p_T", "sum_pt()", "GeV"))
@@ -175,10 +173,7 @@ class DefaultObservables:
             found.append(self._candidate("sum ET", r"\sum E_T", "sum_et()", "GeV"))
             label = r"\sum p_T\ (\mathrm{charged})"
             found.append(self._candidate("sum pT(charged)", label, "sum_pt_charged()", "GeV"))
-        if any(events.has_invisible() for sample in self.objects for events in sample):
-            found.append(self._candidate("missing pT", r"p_T^\mathrm{miss}", "missing_pt()", "GeV"))
-            label = r"\phi(p_T^\mathrm{miss})"
-            found.append(self._candidate("phi(missing pT)", label, "missing_phi()", "rad", periodic=True))
+        found += self._missing()
         if self._hard:
             found.append(self._candidate("m(all)", r"m(\mathrm{all})", "m('all')", "GeV"))
             found.append(self._candidate("y(all)", r"y(\mathrm{all})", "y('all')"))
@@ -188,13 +183,22 @@ class DefaultObservables:
             found.append(self._candidate("alpha_s", r"\alpha_s", "alpha_s()"))
         return found
 
+    def _missing(self) -> list[Candidate]:
+        if not any(events.has_invisible() for sample in self.objects for events in sample):
+            return []
+        label = r"\phi(p_T^\mathrm{miss})"
+        return [
+            self._candidate("missing pT", r"p_T^\mathrm{miss}", "missing_pt()", "GeV"),
+            self._candidate("phi(missing pT)", label, "missing_phi()", "rad", periodic=True),
+        ]
+
     def _present(self, text: str) -> bool:
         source = parse_expression(text, self.directory).number
         return any(bool(np.isfinite(values).any()) for values in self._per_sample(source))
 
     def _multiplicities(self) -> list[Candidate]:
-        found = [self._multiplicity("final", r"\mathrm{final}", Rank.EVENT)]
-        if self._showered:
+        found = [] if self.mixed else [self._multiplicity("final", r"\mathrm{final}", Rank.EVENT)]
+        if self._showered and not self.mixed:
             labels = {"charged": r"\mathrm{charged}", "pi": r"\pi^\pm", "K": r"K^\pm", "p": r"p, \bar{p}"}
             found += [self._multiplicity(name, label, Rank.EVENT) for name, label in labels.items()]
         frequent = [kind for kind in self._types() if self._share(ObjectRef(kind)) >= OBJECT_SHARE]
@@ -208,21 +212,8 @@ class DefaultObservables:
     def _multiplicity(self, name: str, label: str, rank: Rank = Rank.MULTIPLICITY) -> Candidate:
         return self._candidate(f"n({name})", f"n({label})", f"count({name!r})", rank=rank, kind=Kind.INTEGER)
 
-    def _categories(self) -> list[Candidate]:
-        found = []
-        if self._hard:
-            found.append(self._reactions())
-        numbers = np.unique([i for sample in self.objects for events in sample for i in events.batch.process_id])
-        if 1 < len(numbers) <= CATEGORIES:
-            names = (*(str(int(number)) for number in numbers), OTHER)
-            observable = Observable("process id", "process id", kind=Kind.CATEGORY, categories=names)
-            found.append(Candidate(observable, _ProcessCodes(numbers.astype(np.int64))))
-        return found
-
     def _reactions(self) -> Candidate:
-        samples = [
-            count_reactions(events.batch for events in sample if not events.batch.has_graph) for sample in self.objects
-        ]
+        samples = [count_reactions(events.batch for events in sample) for sample in self.objects]
         names: dict[int, str] = {}
         shares: dict[int, float] = {}
         for sample in samples:
@@ -290,12 +281,26 @@ class DefaultObservables:
         names, labels = f"{first.name}, {second.name}", f"{first.label}, {second.label}"
         arguments = f"{first.name!r}, {second.name!r}"
         pair, angle = ("pairs", Rank.PAIR), (0.0, LARGEST_ANGLE)
-        return [
+        found = [
             self._candidate(f"m({names})", f"m({labels})", f"m({arguments})", "GeV", *pair),
             self._candidate(f"deltaR({names})", rf"\Delta R({labels})", f"deltaR({arguments})", "", *pair),
             self._candidate(f"deltaphi({names})", rf"\Delta\phi({labels})", f"deltaphi({arguments})", "rad", *pair,
                             limits=angle),
         ]  # fmt: skip
+        if first.type.role is not Role.LEPTON or second.type.ids != (-first.type.ids[0],):
+            return found
+        cosine = (-LARGEST_COSINE, LARGEST_COSINE)
+        found.append(
+            self._candidate(f"cos theta*({names})", rf"\cos\theta^*({labels})", f"costheta_cs({arguments})", "", *pair,
+                            limits=cosine)
+        )  # fmt: skip
+        # Where the pair has no transverse momentum, the azimuth has no origin.
+        if self._present(f"phi_cs({arguments})"):
+            found.append(
+                self._candidate(f"phi*({names})", rf"\phi^*({labels})", f"phi_cs({arguments})", "rad", *pair,
+                                periodic=True)
+            )  # fmt: skip
+        return found
 
 
 def _share_of(sample: ReactionCounts, key: int) -> float:

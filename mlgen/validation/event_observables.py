@@ -16,12 +16,23 @@ from mlgen.validation.default_observables import Candidate, DefaultObservables, 
 from mlgen.validation.duplicates import Duplicate, duplicates
 from mlgen.validation.expressions import Expression, ValueType, parse_expression
 from mlgen.validation.jets import INSTALL_ADVICE, jets_available
+from mlgen.validation.levels import Level, at_level, by_content, graph_level
 from mlgen.validation.object_types import ObjectDirectory
 from mlgen.validation.objects import EventObjects
 from mlgen.validation.observable import Kind, Observable, Values
 from mlgen.validation.settings import JetSettings, ObservableSettings, ValidationSettings
 
 _USER = "user"
+_MIXED = (
+    "Hard events are compared with shower-level events: only electrons, muons, pairs of them and the missing pT mean "
+    "the same in both. Left out: partons and jets, sums and numbers that involve them (HT, sum pT, n(j), n(final)), "
+    "photons, taus, resonances, scale, alpha_s and reaction."
+)
+_MIXED_OWN = " What you wrote yourself is computed as it is: 'j' is a parton in hard events, a jet in the others."
+_NOTHING_IN_COMMON = (
+    "hard events and shower-level events are given, without electrons, muons or neutrinos: nothing means the same in "
+    "both; compare samples of one level, or write observables of your own"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class EventObservables:
         sources: How each is computed.
         selection: Only events for which this is true; None, all.
         jets: How jets are made.
+        graphs: What events with vertices are; None, decided for each batch, because samples differ or have none.
         remarks: What one should know of the choice.
     """
 
@@ -40,11 +52,12 @@ class EventObservables:
     sources: tuple[Source, ...]
     selection: Expression | None
     jets: JetSettings
+    graphs: Level | None = None
     remarks: tuple[str, ...] = ()
 
     def __call__(self, batch: EventBatch) -> Values:
         """Compute all observables of a batch."""
-        return self._values(EventObjects(batch, self.jets))
+        return self._values(EventObjects(at_level(batch, self.graphs), self.jets))
 
     def _values(self, objects: EventObjects) -> Values:
         everything = np.arange(len(objects))
@@ -64,7 +77,10 @@ def choose_observables(pilots: Sequence[Sequence[EventBatch]], settings: Validat
     For each leading object that is not too rare: transverse momentum, pseudorapidity (rapidity of massive ones),
     azimuth, and the mass where it is not fixed. For pairs of the most frequent objects: mass, distance, angle. For the
     event: sums of transverse momenta, what is missing, mass and rapidity of the whole final state, multiplicities,
-    the scale and the coupling, the reaction and the process. Then the user's own.
+    the scale and the coupling, and the reaction. Then the user's own.
+
+    Where some samples are hard events and others shower-level events, only what means the same in both: electrons,
+    muons, and what is missing. Which they are is decided by their final particles, for each sample as a whole.
 
     One that is the same as another in all pilot events of all samples, to six digits, is left out, as is a number of
     objects that is a linear function of another; the user's own ones stay, and those that `only` names in full.
@@ -76,26 +92,32 @@ def choose_observables(pilots: Sequence[Sequence[EventBatch]], settings: Validat
     Raises:
         UserError: An expression cannot be read; a pattern of `only` matches nothing; nothing is left to compare.
     """
-    objects = [[EventObjects(batch, settings.jets) for batch in batches if len(batch)] for batches in pilots]
+    objects = [
+        [EventObjects(batch, settings.jets) for batch in by_content(batches) if len(batch)] for batches in pilots
+    ]
+    levels = {level for batches in pilots if (level := graph_level(batches))}
     directory = _directory(objects)
     selection = _selection(settings.select, directory)
     selected = _selected(objects, selection)
     remarks = []
     if directory.jets_missing:
         remarks.append(f"No jets: {INSTALL_ADVICE}.")
-    candidates = {
-        candidate.observable.name: candidate
-        for candidate in DefaultObservables(objects, selected, directory, settings).all()
-    }
+    defaults = DefaultObservables(objects, selected, directory, settings)
+    candidates = {candidate.observable.name: candidate for candidate in defaults.all()}
+    if defaults.mixed:
+        remarks.append(_MIXED + (_MIXED_OWN if settings.observables or settings.select else ""))
     for name, wanted in settings.observables.items():
         # An observable of the user's replaces one of the same name.
         candidates[name] = _own(name, wanted, directory)
+    if not candidates:
+        raise UserError(_NOTHING_IN_COMMON if defaults.mixed else "there is nothing in the events to compare")
     chosen = [candidates[name] for name in _chosen(list(candidates), settings, remarks)]
     result = EventObservables(
         definitions=tuple(candidate.observable for candidate in chosen),
         sources=tuple(candidate.source for candidate in chosen),
         selection=selection,
         jets=settings.jets,
+        graphs=levels.pop() if len(levels) == 1 else None,
         remarks=tuple(remarks),
     )
     return _without_duplicates(result, [candidate.rank for candidate in chosen], objects, settings)

@@ -137,7 +137,8 @@ def parse_expression(text: str, directory: ObjectDirectory, what: str = "express
     constant ``pi`` and these functions:
 
     - of one or more objects, whose momenta are summed: ``pt eta y phi mass (or m) energy px py pz theta``;
-    - of two objects: ``deltaR deltaphi deltaeta mt`` (the transverse mass of two massless particles);
+    - of two objects: ``deltaR deltaphi deltaeta mt`` (the transverse mass of two massless particles), and
+      ``costheta_cs phi_cs``, the angles of the first in the Collins-Soper frame of the two;
     - ``count('j')``: number of objects of a type;
     - of the event: ``HT() sum_pt() sum_et() sum_pt_charged() missing_pt() missing_phi() scale() alpha_s()
       process_id()``;

@@ -76,6 +76,48 @@ def _transverse_mass(objects: EventObjects, refs: _Refs) -> FloatArray:
     return np.asarray(np.sqrt(2 * product * (1 - np.cos(objects.quantity("deltaphi", refs)))))
 
 
+def _collins_soper(objects: EventObjects, refs: _Refs) -> tuple[FloatArray, FloatArray, FloatArray]:
+    r"""Momentum of the first of two objects in the Collins-Soper frame, which is at rest with both.
+
+    The z axis bisects the angle between one beam and the reverse of the other; it points along the beam in whose
+    direction the pair moves, since of two protons none is special. The x axis points along the transverse momentum
+    of the pair (along the detector's, where there is none). With the momentum :math:`Q` of the pair and
+    :math:`M_T^2 = Q^2 + Q_T^2`,
+
+    .. math::
+        p_z^* = \pm (p_{1z} E_2 - E_1 p_{2z}) / M_T, \quad
+        p_x^* = \frac{Q}{M_T}
+            \Bigl[p_{1T} \cdot \hat q_T - \frac{Q_T}{2} \Bigl(1 + \frac{m_1^2 - m_2^2}{Q^2}\Bigr)\Bigr], \quad
+        p_y^* = p_{1T} \cdot (\hat z \times \hat q_T).
+
+    References:
+        Collins and Soper, Phys. Rev. D 16, 2219 (1977).
+    """
+    first, second = refs[:1], refs[1:]
+    mass, pt = _positive(objects.quantity("mass", refs)), objects.quantity("pt", refs)
+    side = np.copysign(1.0, objects.quantity("pz", refs))
+    along_x = np.where(pt > 0, objects.quantity("px", refs) / pt, 1.0)
+    along_y = np.where(pt > 0, objects.quantity("py", refs) / pt, 0.0)
+    px, py = objects.quantity("px", first), objects.quantity("py", first)
+    transverse_mass = np.hypot(mass, pt)
+    asymmetry = (objects.quantity("mass", first) ** 2 - objects.quantity("mass", second) ** 2) / mass**2
+    x = (px * along_x + py * along_y - 0.5 * pt * (1 + asymmetry)) * mass / transverse_mass
+    y = side * (py * along_x - px * along_y)
+    cross = objects.quantity("pz", first) * objects.quantity("energy", second)
+    cross = cross - objects.quantity("energy", first) * objects.quantity("pz", second)
+    return x, y, side * cross / transverse_mass
+
+
+def _costheta_cs(objects: EventObjects, refs: _Refs) -> FloatArray:
+    x, y, z = _collins_soper(objects, refs)
+    return np.asarray(z / np.sqrt(x * x + y * y + z * z), np.float64)
+
+
+def _phi_cs(objects: EventObjects, refs: _Refs) -> FloatArray:
+    x, y, _ = _collins_soper(objects, refs)
+    return np.where(objects.quantity("pt", refs) > 0, np.arctan2(y, x), np.nan)
+
+
 def _positive(values: npt.NDArray[Any]) -> FloatArray:
     return np.where(values > 0, values, np.nan)
 
@@ -101,6 +143,8 @@ PAIR_QUANTITIES: dict[str, Callable[[EventObjects, _Refs], FloatArray]] = {
     "deltaphi": _delta_phi,
     "deltaeta": _delta_eta,
     "mt": _transverse_mass,
+    "costheta_cs": _costheta_cs,
+    "phi_cs": _phi_cs,
 }
 #: Quantities of the whole event.
 EVENT_QUANTITIES: dict[str, Callable[[EventObjects, _Refs], FloatArray]] = {

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 
 from mlgen.events import EventBatch
@@ -18,7 +20,10 @@ def with_ids(batch, change):
     final = columns["status"] == 1
     new = np.array([change.get(i, i) for i in columns["pdg_id"].tolist()])
     return EventBatch.from_columns(
-        batch.counts, columns | {"pdg_id": np.where(final, new, columns["pdg_id"])}, weight=batch.weight
+        batch.counts,
+        columns | {"pdg_id": np.where(final, new, columns["pdg_id"])},
+        weight=batch.weight,
+        process_id=batch.process_id,
     )
 
 
@@ -58,10 +63,10 @@ def test_reactions_and_particles_of_one_sample_only():
     sentences = content_differences([reference], RUN, [sample[:400], sample[400:]], RUN)
     assert len(sentences) == 2
     assert f"where {share} are expected: " in sentences[0]
-    assert sentences[0].startswith("Reactions of the sample that none of the 1,000 events of the reference has")
+    assert sentences[0].startswith("Reactions of the sample that none of 1,000 events of the reference has")
     assert "u u~ > mu- mu+ g, " in sentences[0]
     assert sentences[1] == (
-        "Final particles of the sample that none of the 1,000 events of the reference has: "
+        "Final particles of the sample that none of 1,000 events of the reference has: "
         f"g in {share / 1000:.2%} ({share:,} of 1,000 events)."
     )
 
@@ -76,15 +81,55 @@ def test_what_may_be_missing_by_accident_is_not_reported():
 def test_hard_and_shower_level():
     batch = drell_yan(10)
     columns = batch.columns()
+    columns["pdg_id"] = np.where(columns["pdg_id"] == 21, 211, columns["pdg_id"])
     columns["production_vertex"] = columns["end_vertex"] = np.full(len(columns["px"]), -1)
     empty = {name: np.zeros(0) for name in ("x", "y", "z", "t", "status")}
     showered = EventBatch.from_columns(
-        batch.counts, columns, weight=batch.weight, vertex_counts=np.zeros(10, int), vertex_columns=empty
+        batch.counts,
+        columns,
+        weight=batch.weight,
+        process_id=1,
+        vertex_counts=np.zeros(10, int),
+        vertex_columns=empty,
     )
     (sentence,) = content_differences([batch], RUN, [showered], RUN)
     assert (
-        sentence == "The reference holds hard events, the sample shower-level events: only what both have is compared."
+        sentence == "The reference holds hard events, the sample shower-level events: "
+        "only what means the same in both is compared."
     )
+
+
+def test_lists_show_six_and_say_how_many_more():
+    reference = drell_yan(2000, gluon_fraction=1.0)
+    pdg_id = reference.column("pdg_id").copy()
+    gluons = np.flatnonzero(pdg_id == 21)
+    strange = [3, -3, 4, -4, 5, -5, 1, -1]
+    pdg_id[gluons] = np.array(strange)[np.arange(len(gluons)) % 8]
+    sample = EventBatch.from_columns(
+        reference.counts, reference.columns() | {"pdg_id": pdg_id}, weight=reference.weight, process_id=1
+    )
+    sentences = content_differences([reference], RUN, [sample], RUN)
+    reactions = next(s for s in sentences if s.startswith("Reactions of the sample"))
+    assert reactions.count(" > ") == 6
+    assert reactions.endswith("; and 10 more reactions.")
+    kinds = next(s for s in sentences if s.startswith("Final particles of the sample"))
+    assert kinds.endswith("; and 2 more kinds.")
+    assert kinds.count(" in ") == 6
+
+
+def test_process_ids_are_labels():
+    batch = drell_yan(1000)
+    (sentence,) = content_differences([batch], RUN, [dataclasses.replace(batch, process_id=np.full(1000, 7))], RUN)
+    assert sentence == (
+        "The process ids (LPRUP) differ: 1 in the reference, 7 in the sample. They are the generator's labels and are "
+        "not compared."
+    )
+    many = dataclasses.replace(batch, process_id=np.arange(1000) % 9)
+    (sentence,) = content_differences([many], RUN, [batch], RUN)
+    assert "differ: 0, 1, 2, 3, 4, 5 and 3 more in the reference, 1 in the sample." in sentence
+    # An id that one event has may be missing by accident.
+    rare = dataclasses.replace(batch, process_id=np.where(np.arange(1000) < 5, 2, 1))
+    assert content_differences([batch], RUN, [rare], RUN) == ()
 
 
 def test_particles_are_counted_by_event():
@@ -93,7 +138,7 @@ def test_particles_are_counted_by_event():
     sentences = content_differences([reference], RUN, [sample], RUN)
     # Both muons became photons: two in each event, but 200 events of 200.
     assert any("gamma in 100.00% (200 of 200 events)" in sentence for sentence in sentences)
-    assert any("mu- in 100.00% (200 of 200 events); mu+ in 100.00%" in sentence for sentence in sentences)
+    assert any("mu- in 100.00% (200 of 200 events); and mu+ in 100.00%" in sentence for sentence in sentences)
 
 
 def test_reactions_do_not_depend_on_the_order_of_the_particles():

@@ -9,14 +9,18 @@ from particle import Particle
 
 from mlgen.errors import UserError
 from mlgen.events import EventBatch
+from mlgen.formats import create_events
 from mlgen.formats.reading import open_events
 from mlgen.summary import Summary
-from mlgen.testing.samples import drell_yan_events
+from mlgen.testing.samples import drell_yan_events, drell_yan_run_info
 from mlgen.validation import event_observables as module
 from mlgen.validation.axes import choose_axis
+from mlgen.validation.comparing import validate
+from mlgen.validation.content import content_differences
 from mlgen.validation.event_observables import choose_observables
 from mlgen.validation.object_types import ObjectRef, type_of
 from mlgen.validation.observable import Kind
+from mlgen.validation.record import Verdict
 from mlgen.validation.settings import JetSettings, ValidationSettings
 
 
@@ -51,7 +55,8 @@ def test_drell_yan_with_a_jet():
         "sum pT", "m(all)", "y(all)", "scale", "alpha_s", "n(j)", "reaction",
         "pT(mu-)", "eta(mu-)", "phi(mu-)", "pT(mu+)", "eta(mu+)", "phi(mu+)",
         "pT(Z)", "y(Z)", "phi(Z)", "pT(j1)", "eta(j1)", "phi(j1)",
-        "m(mu-, mu+)", "deltaR(mu-, mu+)", "deltaphi(mu-, mu+)", "m(mu-, j1)", "deltaR(mu-, j1)", "deltaphi(mu-, j1)",
+        "m(mu-, mu+)", "deltaR(mu-, mu+)", "deltaphi(mu-, mu+)", "cos theta*(mu-, mu+)", "phi*(mu-, mu+)",
+        "m(mu-, j1)", "deltaR(mu-, j1)", "deltaphi(mu-, j1)",
         "m(mu+, j1)", "deltaR(mu+, j1)", "deltaphi(mu+, j1)",
     ]  # fmt: skip
     (remark,) = observables.remarks
@@ -71,7 +76,9 @@ def test_drell_yan_with_a_jet():
     assert np.array_equal(values["n(j)"], gluon)
     units = {d.name: d.unit for d in observables.definitions}
     assert (units["pT(Z)"], units["eta(mu-)"], units["phi(Z)"], units["m(all)"]) == ("GeV", "", "rad", "GeV")
-    assert [d.name for d in observables.definitions if d.periodic] == [n for n in names(observables) if n[:4] == "phi("]
+    assert [d.name for d in observables.definitions if d.periodic] == [
+        n for n in names(observables) if n[:4] in ("phi(", "phi*")
+    ]
 
 
 def test_angles_between_objects_end_at_pi():
@@ -309,7 +316,7 @@ def test_every_label_can_be_drawn(shared_data):
     for name in ("pythia-8.3.14-weakbosons.lhe", "pythia-6.413-ttbar.lhe"):
         with open_events(shared_data / "lhe" / name) as stream:
             batch = next(iter(stream))
-        for definition in chosen(batch, shower_level(batch)).definitions:
+        for definition in (*chosen(batch).definitions, *chosen(shower_level(batch)).definitions):
             # Mass, rapidity and azimuth of one object are written alike.
             if not definition.name.startswith(("y(", "phi(", "eta(")):
                 parser.parse(definition.label)
@@ -334,21 +341,21 @@ def test_new_particles_go_by_their_number():
     assert np.allclose(values["m(32)"], values["m(mu-, mu+)"])
 
 
-def test_objects_seen_and_processes():
+def test_process_ids_are_compared_only_when_one_asks():
     batch = drell_yan(1000)
     many = dataclasses.replace(batch, process_id=np.arange(1000) % 3 + 7)
-    (definition,) = chosen(many, only=["process id"]).definitions
-    assert definition.categories == ("7", "8", "9", "other")
-    codes = chosen(many, only=["process id"])(dataclasses.replace(batch, process_id=np.arange(1000) % 4 + 7)).values[0]
-    assert np.array_equal(codes, np.arange(1000) % 4)
+    assert names(chosen(batch, many)) == names(chosen(batch))
+    values, _ = table(chosen(batch, many, observables={"id": "process_id()"}), many)
+    assert np.array_equal(values["id"], np.arange(1000) % 3 + 7)
 
 
 def shower_level(batch):
-    """The final particles of hard events, as if they were at shower level."""
+    """The final particles of hard events, as if they were at shower level: a pion for each gluon or quark."""
     vertices = {name: np.zeros(0) for name in ("x", "y", "z", "t", "status")}
     columns = batch.columns()
     columns["production_vertex"] = columns["end_vertex"] = np.full(len(columns["px"]), -1)
-    # A gluon is clustered into a jet like anything that is not invisible.
+    parton = (np.abs(columns["pdg_id"]) <= 5) | (columns["pdg_id"] == 21)
+    columns["pdg_id"] = np.where(parton & (columns["status"] == 1), 211, columns["pdg_id"])
     return EventBatch.from_columns(
         batch.counts,
         columns,
@@ -358,20 +365,113 @@ def shower_level(batch):
     )
 
 
-def test_a_jet_of_one_gluon_is_the_gluon():
+def test_a_jet_of_one_particle_is_the_particle():
     batch = drell_yan(300)
     showered = shower_level(batch)
-    observables = choose_observables([[batch], [showered]], ValidationSettings(jets=JetSettings(pt_min=25.0)))
-    assert {"sum ET", "n(charged)", "pT(j1)", "m(all)", "reaction"} <= set(names(observables))
-    hard, _ = table(observables, batch)
+    settings = ValidationSettings(jets=JetSettings(pt_min=25.0))
+    observables = choose_observables([[showered]], settings)
+    assert {"sum ET", "n(charged)", "pT(j1)"} <= set(names(observables))
+    hard, _ = table(choose_observables([[batch]], settings), batch)
     after, _ = table(observables, showered)
     seen = (hard["pT(j1)"] > 25.0) & (np.abs(hard["eta(j1)"]) < 5.0)
     assert 20 < seen.sum() < 300
     assert np.array_equal(after["n(j)"], seen)
     for name in ("pT(j1)", "eta(j1)", "m(mu-, mu+)", "deltaR(mu-, j1)"):
         assert np.allclose(after[name][seen], hard[name][seen], rtol=1e-6), name
-    assert np.isnan(after["reaction"]).all()
-    assert (after["n(charged)"] <= 2).all()
+    assert (after["n(charged)"] <= 3).all()
+
+
+LEPTONS = [
+    "n(mu-)", "pT(mu-)", "eta(mu-)", "phi(mu-)", "pT(mu+)", "eta(mu+)", "phi(mu+)",
+    "m(mu-, mu+)", "deltaR(mu-, mu+)", "deltaphi(mu-, mu+)", "cos theta*(mu-, mu+)", "phi*(mu-, mu+)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_partons_are_not_compared_with_jets(order):
+    batch = drell_yan(300)
+    samples = [batch, shower_level(batch)][::order]
+    observables = chosen(*samples)
+    assert names(observables) == LEPTONS[1:]
+    assert observables.remarks[0].startswith("Hard events are compared with shower-level events: only")
+    hard, _ = table(observables, batch)
+    after, _ = table(observables, shower_level(batch))
+    for name, values in hard.items():
+        assert np.allclose(values, after[name], equal_nan=True), name
+    own = chosen(*samples, observables={"mine": "pt('j1')"})
+    assert any("'j' is a parton in hard events, a jet in the others" in remark for remark in own.remarks)
+    with pytest.raises(UserError, match="only: no observable matches 'HT'"):
+        chosen(*samples, only=["HT"])
+
+
+def test_levels_without_anything_in_common():
+    batch = drell_yan(50, gluon_fraction=1.0)
+    quarks = replaced(batch, pdg_id=np.where(np.abs(batch.column("pdg_id")) == 13, 1, batch.column("pdg_id")))
+    with pytest.raises(UserError, match="nothing means the same in both"):
+        chosen(quarks, shower_level(quarks))
+    assert names(chosen(quarks, shower_level(quarks), observables={"x": "pt('j1')"})) == ["x"]
+
+
+@pytest.fixture(scope="module")
+def three_formats(tmp_path_factory):
+    """The same hard events as LHE and as HepMC 2 and 3, read in batches that partly have no parton at all."""
+    batch = drell_yan(600, gluon_fraction=0.1)
+    info = drell_yan_run_info()
+    folder = tmp_path_factory.mktemp("formats")
+    paths = [folder / f"x.{suffix}" for suffix in ("lhe", "hepmc2", "hepmc3")]
+    for path in paths:
+        with create_events(path, info) as output:
+            output.write(batch)
+    return paths
+
+
+def read(path, size=None):
+    with open_events(path, **({"batch_size": size} if size else {})) as stream:
+        return list(stream)
+
+
+def test_hard_events_are_the_same_in_every_format(three_formats):
+    lhe, *others = (read(path, 7) for path in three_formats)
+    assert others[0][0].has_graph
+    assert not lhe[0].has_graph
+    for other in others:
+        observables = choose_observables([lhe, other], ValidationSettings())
+        assert names(observables) == names(choose_observables([lhe], ValidationSettings()))
+        assert {"n(j)", "pT(j1)", "pT(Z)", "reaction", "m(all)"} <= set(names(observables))
+        for first, second in zip(lhe, other, strict=True):
+            expected, found = table(observables, first)[0], table(observables, second)[0]
+            for name, values in expected.items():
+                assert np.allclose(values, found[name], rtol=1e-7, atol=1e-7, equal_nan=True), name
+        assert content_differences(lhe, drell_yan_run_info(), other, drell_yan_run_info()) == ()
+        # By itself, such a file is what it holds, too.
+        assert names(choose_observables([other], ValidationSettings())) == names(observables)
+
+
+def test_hard_events_in_two_formats_agree_and_partons_are_no_jets_of_a_shower(three_formats):
+    hepmc = read(three_formats[1], 7)
+    showered = shower_level(EventBatch.concatenate(read(three_formats[0])))
+    assert names(choose_observables([hepmc, [showered]], ValidationSettings())) == LEPTONS[1:]
+    result = validate(three_formats[0], [three_formats[1]], ValidationSettings(classifier=False))
+    # HepMC 2 has no place for what the weights mean.
+    (sentence,) = result.comparisons[0].differences
+    assert sentence.startswith("The weights are given differently")
+    assert result.comparisons[0].agrees
+    assert all(found.verdict is Verdict.AGREES for found in result.comparisons[0].observables)
+
+
+@pytest.mark.parametrize("name", ["pythia-6.413-ttbar.lhe", "pythia-8.3.14-weakbosons.lhe", "powheg-box-v2-W.lhe"])
+def test_real_hard_events_as_hepmc2(name, shared_data, tmp_path):
+    path = shared_data / "lhe" / name
+    lhe = read(path)
+    with open_events(path) as stream, create_events(tmp_path / "x.hepmc2", stream.run_info) as output:
+        for batch in stream:
+            output.write(batch)
+    hepmc = read(tmp_path / "x.hepmc2")
+    assert hepmc[0].has_graph
+    observables = choose_observables([lhe, hepmc], ValidationSettings())
+    expected, found = (np.concatenate([observables(b).values for b in sample], axis=1) for sample in (lhe, hepmc))
+    for key, first, second in zip(names(observables), expected, found, strict=True):
+        assert np.allclose(first, second, rtol=1e-6, atol=1e-6, equal_nan=True), key
 
 
 def test_without_fastjet_there_are_no_jets_and_it_is_said(monkeypatch):

@@ -7,12 +7,14 @@ import pyhepmc
 import pylhe
 import pytest
 import vector
+from scipy import stats
 
 from mlgen.errors import UserError
 from mlgen.event_format import ReadOptions
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
 from mlgen.formats.hepmc import HepMC3
 from mlgen.formats.reading import open_events
+from mlgen.testing.samples import drell_yan_events
 from mlgen.validation.object_types import (
     ALL,
     BOTTOM,
@@ -191,6 +193,64 @@ def test_order_ranks_and_sums():
         sums["missing_pt"].append(abs(complex(*(columns[c][start:stop][invisible].sum() for c in ("px", "py")))))
     for name, expected in sums.items():
         assert np.allclose(objects.quantity(name), expected, rtol=1e-12)
+
+
+def in_collins_soper_frame(first, second):
+    """Direction of the first of two in their rest frame, by explicit boosts of the beams."""
+    pair = first + second
+    forward, backward = vector.obj(px=0, py=0, pz=1, E=1), vector.obj(px=0, py=0, pz=-1, E=1)
+    if pair.rapidity < 0:
+        forward, backward = backward, forward
+    one, a, b = (p.boostCM_of_p4(pair).to_Vector3D() for p in (first, forward, backward))
+    z_axis = (a.unit() - b.unit()).unit()
+    x_axis = -(a.unit() + b.unit()).unit()
+    y_axis = z_axis.cross(x_axis)
+    return one.dot(z_axis) / one.mag, math.atan2(one.dot(y_axis), one.dot(x_axis))
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("masses", [(0.0, 0.0), (0.105, 0.105), (20.0, 5.0)])
+def test_collins_soper_angles_against_explicit_boosts(masses):
+    rng = np.random.default_rng(3)
+    checked = 0
+    for _ in range(200):
+        momenta = rng.normal(0.0, 40.0, (2, 3)) + np.array([0.0, 0.0, rng.normal(0.0, 100.0)])
+        first, second = (
+            vector.obj(px=p[0], py=p[1], pz=p[2], mass=mass) for p, mass in zip(momenta, masses, strict=True)
+        )
+        batch = hard_event([(i, 1, 0, p.px, p.py, p.pz, p.E, m)
+                            for i, p, m in zip((13, -13), (first, second), masses, strict=True)])  # fmt: skip
+        objects = EventObjects(batch)
+        cosine, phi = in_collins_soper_frame(first, second)
+        assert objects.quantity("costheta_cs", (MU, ANTI_MU))[0] == pytest.approx(cosine, abs=1e-8)
+        assert objects.quantity("phi_cs", (MU, ANTI_MU))[0] == pytest.approx(phi, abs=1e-6)
+        checked += cosine * (first + second).pz < 0
+    assert 50 < checked < 150
+
+
+@pytest.mark.physics
+def test_isotropic_leptons_are_flat_in_the_collins_soper_frame():
+    """Kolmogorov-Smirnov tests of three uniform distributions, each of p > 1e-3."""
+    batch, _ = drell_yan_events(20_000, np.random.default_rng(11))
+    objects = EventObjects(batch)
+    cosine, phi = (objects.quantity(name, (MU, ANTI_MU)) for name in ("costheta_cs", "phi_cs"))
+    gluon = batch.counts == 6
+    assert np.array_equal(np.isnan(phi), ~gluon)
+    for values, low, width in ((cosine[gluon], -1, 2), (cosine[~gluon], -1, 2), (phi[gluon], -math.pi, 2 * math.pi)):
+        assert stats.kstest(values, stats.uniform(low, width).cdf).pvalue > 1e-3
+    # With the particles exchanged, the direction is the opposite one.
+    assert np.allclose(objects.quantity("costheta_cs", (ANTI_MU, MU)), -cosine, atol=1e-9)
+    turned = np.abs(objects.quantity("phi_cs", (ANTI_MU, MU)) - phi)[gluon]
+    assert np.allclose(turned, math.pi, atol=1e-6)
+
+
+def test_collins_soper_angles_that_do_not_exist():
+    lone = EventObjects(hard_event([(13, 1, 0, 30.0, 0.0, 40.0, 50.0, 0.0)]))
+    momentum = (30.0, 0.0, 40.0, 45.0, 0.0)
+    spacelike = EventObjects(hard_event([(13, 1, 0, *momentum), (-13, 1, 0, *momentum)]))
+    for objects in (lone, spacelike):
+        for name in ("costheta_cs", "phi_cs"):
+            assert math.isnan(objects.quantity(name, (MU, ANTI_MU))[0])
 
 
 def test_missing_momentum_is_transverse():
