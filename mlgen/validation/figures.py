@@ -106,7 +106,7 @@ def _jobs(result: ValidationResult) -> Iterator[tuple[str, str, Callable[[], Fig
                 first.edges,
                 first.observable,
                 first.reference,
-                [(name, r.sample) for name, r in row if r.sample is not None],
+                [(name, r.sample) for name, r in row],
                 log_x=first.log,
                 deviation=_worst(r for _, r in row),
                 reference_name=result.reference.name,
@@ -114,13 +114,13 @@ def _jobs(result: ValidationResult) -> Iterator[tuple[str, str, Callable[[], Fig
                 events="showers" if result.reference.showers else "events",
             ),
         )
-    for comparison in result.comparisons:
+    for index, comparison in enumerate(result.comparisons):
         name, limit, test = comparison.sample.name, float(result.settings["significance"]), comparison.classifier
         yield "p-values", name, functools.partial(summary_figure, comparison, limit)
         if test is not None and test.measures:
             reference = result.reference.name
-            yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name)
-            yield "classifier", name, functools.partial(classifier_figure, test)
+            yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name, index)
+            yield "classifier", name, functools.partial(classifier_figure, test, index)
 
 
 def _worst(results: Iterator[ObservableResult]) -> Deviation | None:

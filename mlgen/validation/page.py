@@ -121,9 +121,17 @@ def validation_page(result: ValidationResult, figures: Figures) -> Page:
 def _verdict(result: ValidationResult) -> PageVerdict:
     status = _overall(result.comparisons)
     if len(result.comparisons) == 1:
-        words = result.comparisons[0].words
-        return PageVerdict(status, words[0].upper() + words[1:] + ".")
-    return PageVerdict(status, " ".join(f"{c.sample.name}: {c.words}." for c in result.comparisons))
+        return PageVerdict(status, _sentence(result.comparisons[0].words) + ".")
+    return PageVerdict(status, " ".join(f"{c.sample.name}: {_typeset(c.words)}." for c in result.comparisons))
+
+
+def _typeset(words: str) -> str:
+    """Write words of the terminal as a page does."""
+    return words.replace(" +- ", " ± ")
+
+
+def _sentence(words: str) -> str:
+    return _typeset(words[0].upper() + words[1:])
 
 
 def _overall(comparisons: Sequence[Comparison]) -> Status:
@@ -170,7 +178,7 @@ def _comparison(comparison: Comparison, reference: SampleRecord, figures: Figure
     name = comparison.sample.name
     items: list[Item] = []
     if several:
-        items.append(Text((comparison.words[0].upper() + comparison.words[1:] + ".",)))
+        items.append(Text((_sentence(comparison.words) + ".",)))
     items.append(Remarks(comparison.differences, title="What differs in content"))
     items.append(_measures(comparison, reference))
     if comparison.gates:
@@ -337,13 +345,13 @@ def _p_cell(value: float) -> Value | Cell:
 
 def _figure(row: Sequence[tuple[str, ObservableResult]], figures: Figures) -> Figure:
     observable = row[0][1].observable
-    words = "; ".join(f"{name} {r.words}" if len(row) > 1 else r.words for name, r in row)
+    words = "; ".join(f"{name} {_typeset(r.words)}" if len(row) > 1 else _sentence(r.words) for name, r in row)
     worst = _worst_first([r for _, r in row])[0]
     return Figure(
         figures.observables[observable.name],
         observable.name,
         f"{observable.name} of {' and '.join(name for name, _ in row)} over the reference, with their ratio: {words}",
-        caption=words[0].upper() + words[1:],
+        caption=words,
         status=_STATUS[worst.verdict],
         anchor=_anchor(observable.name),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlgen.validation.observable import FloatArray, Kind, Observable
 from mlgen.validation.plot_bins import Bins, Content
-from mlgen.validation.plot_style import PALE, number, power_of_ten, shorten
+from mlgen.validation.plot_style import FONT_SIZE, MARGIN, PALE, WIDTH, number, power_of_ten, shorten, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _LOG_FROM = 50.0
 #: Decades that a logarithmic axis shows at most; a lone event far down must not flatten the rest.
 _MOST_DECADES = 9
+#: Space between the labels of two ticks, as a fraction of the font's size.
+_APART = 0.5
 
 
 def x_axis(axes: Sequence[Axes], bins: Bins, observable: Observable) -> None:
@@ -49,7 +51,9 @@ def x_axis(axes: Sequence[Axes], bins: Bins, observable: Observable) -> None:
             step = ticks[1] - ticks[0]
             minor = np.arange(round((high - low) / step * 5) + 10) * step / 5 + ticks[0]
         labels = _numbers(ticks)
-    ticks, labels = _place(bins, np.asarray(ticks, dtype=float), labels, observable.kind is Kind.INTEGER)
+    # The axis's own length, in the points that labels are measured in.
+    points = 72 * WIDTH * axes[-1].get_position().width
+    ticks, labels = _place(bins, np.asarray(ticks, dtype=float), labels, observable.kind is Kind.INTEGER, points)
     minor = minor[(minor >= low) & (minor <= high)]
     for ax in axes:
         if bins.log:
@@ -64,6 +68,8 @@ def x_axis(axes: Sequence[Axes], bins: Bins, observable: Observable) -> None:
             if present:
                 ax.axvspan(*bins.drawn[where], facecolor=PALE, edgecolor="none", zorder=0)
     axes[-1].set_xticks(ticks, labels)
+    if bins.overflow:
+        _keep_on_paper(axes[-1], _overhang(bins, labels[-1], points))
     if bins.categories:
         several = len(bins.categories) > 6 or max(map(len, labels)) > 9
         for label in axes[-1].get_xticklabels():
@@ -100,7 +106,9 @@ def _numbers(ticks: FloatArray) -> list[str]:
     return [number(0.0 if abs(tick) < 1e-9 * step else round(float(tick), 12)) for tick in ticks]
 
 
-def _place(bins: Bins, ticks: FloatArray, labels: list[str], whole: bool) -> tuple[FloatArray, list[str]]:
+def _place(
+    bins: Bins, ticks: FloatArray, labels: list[str], whole: bool, points: float
+) -> tuple[FloatArray, list[str]]:
     """Ticks within the range, with those of the columns; labels too near to theirs are left out."""
     low, high = float(bins.edges[0]), float(bins.edges[-1])
     slack = 1e-9 * (high - low)
@@ -115,17 +123,32 @@ def _place(bins: Bins, ticks: FloatArray, labels: list[str], whole: bool) -> tup
         ends.append((float(bins.centres[0]), "" if bins.categories else f"<{number(first)}"))
     if bins.overflow:
         ends.append((float(bins.centres[-1]), "other" if bins.categories else f">{number(last)}"))
-    for centre, text in ends:
-        labels = (
-            [
-                # A character is about 1.6 % of the axis wide.
-                "" if abs(scale(tick) - scale(centre)) < (0.008 * (len(text) + len(label)) + 0.012) * length else label
-                for tick, label in zip(ticks, labels, strict=True)
-            ]
-            if not bins.categories
-            else labels
-        )
+    for centre, text in ends if not bins.categories else []:
+        moved = _overhang(bins, text, points) if text.startswith(">") else 0.0
+        away = [abs(scale(tick) - scale(centre)) / length * points - moved for tick in ticks]
+        labels = [
+            label if distance >= (text_width(text) + text_width(label)) / 2 + _APART * FONT_SIZE else ""
+            for distance, label in zip(away, labels, strict=True)
+        ]
     return np.append(ticks, [centre for centre, _ in ends]), labels + [text for _, text in ends]
+
+
+def _overhang(bins: Bins, text: str, points: float) -> float:
+    """How far the label of the overflow, centred, would reach over the paper's edge, in points."""
+    if bins.categories:
+        return 0.0
+    scale = math.log if bins.log else float
+    beside = (scale(bins.drawn[-1]) - scale(bins.centres[-1])) / (scale(bins.drawn[-1]) - scale(bins.drawn[0]))
+    return max(0.0, text_width(text) / 2 - beside * points - 72 * MARGIN + 1.0)
+
+
+def _keep_on_paper(ax: Axes, overhang: float) -> None:
+    from matplotlib.transforms import offset_copy
+
+    if overhang:
+        label = ax.get_xticklabels()[-1]
+        moved = offset_copy(label.get_transform(), ax.get_figure(root=True), x=-overhang, units="points")
+        label.set_transform(moved)
 
 
 def y_axis(ax: Axes, contents: Sequence[Content]) -> None:

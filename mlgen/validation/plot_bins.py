@@ -93,6 +93,11 @@ class Bins:
         """Centres of the drawn bins, on the axis's scale."""
         return self.inside(0.5)
 
+    @property
+    def widths(self) -> FloatArray:
+        """What the content of each drawn bin is divided by; NaN in the gaps."""
+        return self._pad(self.width, self.width[0], self.width[-1])
+
     def inside(self, fraction: float) -> FloatArray:
         """Points that lie so far into each drawn bin."""
         lower, upper = self.drawn[:-1], self.drawn[1:]
@@ -102,7 +107,7 @@ class Bins:
 
     def content(self, histogram: Histogram) -> Content:
         """Heights of a histogram's bins."""
-        width = self._pad(self.width, self.width[0], self.width[-1], 1.0)
+        width = self.widths
         values = self._pad(self._merge(histogram.values), histogram.underflow[0], histogram.overflow[0])
         variances = self._pad(self._merge(histogram.variances), histogram.underflow[1], histogram.overflow[1])
         band = None
@@ -127,6 +132,6 @@ class Bins:
         kept, rest = self.order
         return np.append(np.asarray(values)[kept], np.asarray(values)[rest].sum())
 
-    def _pad(self, values: FloatArray, under: float, over: float, gap: float = np.nan) -> FloatArray:
-        left, right = [under, gap] if self.underflow else [], [gap, over] if self.overflow else []
+    def _pad(self, values: FloatArray, under: float, over: float) -> FloatArray:
+        left, right = [under, np.nan] if self.underflow else [], [np.nan, over] if self.overflow else []
         return np.concatenate([left, values, right])

@@ -10,11 +10,11 @@ from mlgen.validation.observable import FloatArray, Observable
 from mlgen.validation.plot_axes import x_axis, y_axis
 from mlgen.validation.plot_bins import Bins
 from mlgen.validation.plot_style import (
-    COLOURS,
     GREY,
     HEADER,
     INK,
     LEGEND_ROW,
+    MARGIN,
     WIDTH,
     colour,
     dashes,
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 50
+_TAIL = "0.25"
 #: Decades that the axis of the learned weights spans on either side of 1, at least and at most.
 _LEAST_DECADES, _MOST_DECADES = 0.3, 3.0
 
 
-def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference", name: str = "sample") -> Figure:
+def learned_weight_figure(
+    test: ClassifierTest, reference_name: str = "reference", name: str = "sample", index: int = 0
+) -> Figure:
     """Distribution of the learned weights w = D / (1 - D) of the events of both samples.
 
     Both axes are logarithmic. A sample that no classifier can tell from the reference has a narrow peak at 1; a tail
@@ -45,6 +48,7 @@ def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference
         test: The test.
         reference_name: Name of the reference.
         name: Name of the sample.
+        index: Its place among the samples, which gives its colour.
 
     Returns:
         The figure, 5.2 inches wide.
@@ -66,7 +70,7 @@ def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference
     contents = {key: bins.content(histogram) for key, histogram in histograms.items()}
     line: dict[str, dict[str, Any]] = {
         "reference": {"color": INK, "linewidth": 1.1},
-        "sample": {"color": colour(0), "linestyle": dashes(0), "linewidth": 1.4},
+        "sample": {"color": colour(index), "linestyle": dashes(index), "linewidth": 1.4},
     }
     entries: list[tuple[str, list[dict[str, Any]]]] = []
     for key, label in (("reference", reference_name), ("sample", name)):
@@ -74,10 +78,10 @@ def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference
         beyond = f" ({outside:.2g} outside)" if outside else ""
         entries.append((f"{label}{beyond}" if len(weights[key]) else f"{label} (no events)", [line[key]]))
     if test.tails:
-        entries.append(("where the tails begin", [{"color": COLOURS[1], "linestyle": ":", "linewidth": 1.2}]))
+        entries.append(("where the tails begin", [{"color": _TAIL, "linestyle": ":", "linewidth": 1.2}]))
     with style():
         height = 3.9
-        left, right, rows = 0.78 / WIDTH, 1 - 0.21 / WIDTH, legend_rows([label for label, _ in entries])
+        left, right, rows = 0.78 / WIDTH, 1 - MARGIN / WIDTH, legend_rows([label for label, _ in entries])
         drawn = figure(height)
         top = 1 - (HEADER + LEGEND_ROW * rows) / height
         ax = drawn.add_axes((left, 0.5 / height, right - left, top - 0.5 / height))
@@ -85,13 +89,13 @@ def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference
         y_axis(ax, list(contents.values()))
         ax.axvline(1, color="0.45", linewidth=0.8, zorder=1)
         for tail in test.tails:
-            ax.axvline(tail.weight, color=COLOURS[1], linestyle=":", linewidth=1.2, zorder=1)
+            ax.axvline(tail.weight, color=_TAIL, linestyle=":", linewidth=1.2, zorder=1)
         for key, content in contents.items():
             filled = bins.hist(content.values, content.errors)
             if key == "reference":
                 mplhep.histplot(filled, ax=ax, histtype="fill", flow="none", yerr=False, color="#ececec", zorder=0.8)
             band: dict[str, Any] = {
-                "facecolor": GREY if key == "reference" else colour(0),
+                "facecolor": GREY if key == "reference" else colour(index),
                 "alpha": 0.35,
                 "edgecolor": "none",
             }
@@ -112,11 +116,12 @@ def learned_weight_figure(test: ClassifierTest, reference_name: str = "reference
     return drawn
 
 
-def classifier_figure(test: ClassifierTest) -> Figure:
+def classifier_figure(test: ClassifierTest, index: int = 0) -> Figure:
     """AUC of every training, their mean with its error, and the null floor beside it, for each method.
 
     Args:
         test: The test.
+        index: Place of the sample among the samples, which gives its colour.
 
     Returns:
         The figure, 5.2 inches wide.
@@ -127,9 +132,9 @@ def classifier_figure(test: ClassifierTest) -> Figure:
     entries: list[tuple[str, list[dict[str, Any]]]] = [
         (
             "each training",
-            [{"color": COLOURS[0], "marker": "o", "markersize": 4.5, "fillstyle": "none", "linestyle": "none"}],
+            [{"color": colour(index), "marker": "o", "markersize": 4.5, "fillstyle": "none", "linestyle": "none"}],
         ),
-        ("their mean, with its error", [{"color": COLOURS[0], "marker": "s", "markersize": 5, "linewidth": 1.2}]),
+        ("their mean, with its error", [{"color": colour(index), "marker": "s", "markersize": 5, "linewidth": 1.2}]),
         (
             "two halves of the reference",
             [
@@ -153,10 +158,16 @@ def classifier_figure(test: ClassifierTest) -> Figure:
                 ax.barh(row, 2 * spread, left=measure.floor - spread, height=0.7, color=GREY, alpha=0.6, zorder=0.5)
                 ax.plot(measure.floor, row + 0.22, "D", color="0.3", markersize=4.5)
             ax.errorbar(
-                measure.value, row - 0.03, xerr=measure.error, fmt="s", color=COLOURS[0], markersize=5, elinewidth=1.2
+                measure.value,
+                row - 0.03,
+                xerr=measure.error,
+                fmt="s",
+                color=colour(index),
+                markersize=5,
+                elinewidth=1.2,
             )
             seeds = np.asarray(test.seed_values.get(method, ()))
-            ax.plot(seeds, np.full(len(seeds), row - 0.25), "o", color=COLOURS[0], markersize=4.5, fillstyle="none")
+            ax.plot(seeds, np.full(len(seeds), row - 0.25), "o", color=colour(index), markersize=4.5, fillstyle="none")
         ax.set_yticks(range(len(methods)), [method.replace(" ", "\n", 1) for method, _ in methods], parse_math=False)
         ax.tick_params(axis="y", length=0)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))

@@ -36,9 +36,9 @@ def to_svg(figure: Figure) -> str:
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r' d="([^"]*)"', _compact_path, text)
     text = re.sub(r' (x|y)="(-?[\d.]+)"', lambda match: f' {match[1]}="{_round(match[2])}"', text)
-    # A letter of plain text; and a tick, whose style its definition has already.
+    # A letter of plain text.
     text = re.sub(r'(<use [^>]*)transform="translate\((-?[\d.]+) 0\)"', _letter, text)
-    text = re.sub(r'(<use xlink:href="#m[^>]*?) style="[^"]*"', r"\1", text)
+    text = _with_styles_of_markers(text)
     text = text.replace("xlink:href", "href").replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
     text = re.sub(r"(style=\"[^\"]*\")", lambda match: match[0].replace(": ", ":").replace("; ", ";"), text)
     text = re.sub(r">\s+<", "><", text)
@@ -83,6 +83,28 @@ def _bytes(figure: Figure, kind: str) -> bytes:
 def _write(figure: Figure, stream: Any, kind: str) -> None:
     with style():
         figure.savefig(stream, format=kind, metadata=dict.fromkeys(_METADATA[kind]))
+
+
+def _with_styles_of_markers(text: str) -> str:
+    """The style of ticks and markers once, in their definition, unless those of one shape have several."""
+    styles: dict[str, set[str]] = {}
+    for name, style_of_use in re.findall(r'<use xlink:href="#(m[^"]*)"[^>]*? style="([^"]*)"', text):
+        styles.setdefault(name, set()).add(style_of_use)
+    shared = {name: several.pop() for name, several in styles.items() if len(several) == 1}
+
+    def define(path: re.Match[str]) -> str:
+        if path[2] not in shared:
+            return path[0]
+        # A definition has the outline only.
+        declarations = dict.fromkeys([*path[4].split("; "), *shared[path[2]].split("; ")])
+        return f'{path[1]}{path[2]}{path[3]}{"; ".join(filter(None, declarations))}"'
+
+    text = re.sub(r'(<path id=")(m[^"]*)("[^>]*? style=")([^"]*)"', define, text)
+    return re.sub(
+        r'(<use xlink:href="#(m[^"]*)"[^>]*?) style="[^"]*"',
+        lambda use: use[1] if use[2] in shared else use[0],
+        text,
+    )
 
 
 def _letter(use: re.Match[str]) -> str:

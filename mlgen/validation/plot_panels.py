@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from mlgen.validation.record import Deviation
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Half-widths that the ratio panel may have.
+#: Half-widths that the ratio panel may have; what lies beyond the last one is arrows.
 _RATIO_RANGES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-#: Ratio that is shown at most; beyond it stand arrows.
-_LARGEST_RATIO = 5.0
+#: Shares of the events whose bins lie in the ratio panel: with their ratios, and with these and their errors.
+_RATIOS_SHOWN, _ERRORS_SHOWN = 0.97, 0.9
 
 
 def draw_reference(ax: Axes, bins: Bins, content: Content) -> None:
@@ -31,8 +31,8 @@ def draw_reference(ax: Axes, bins: Bins, content: Content) -> None:
     mplhep.histplot(drawn, ax=ax, flow="none", yerr=False, edges=False, color=INK, linewidth=1.0, zorder=2)
 
 
-def draw_sample(ax: Axes, bins: Bins, content: Content, index: int, samples: int) -> None:
-    """Draw one of so many samples, with the band of its named weights."""
+def draw_sample(ax: Axes, bins: Bins, content: Content, index: int, place: float | None) -> None:
+    """Draw a sample in its colour, with the band of its named weights, and error bars at this place in each bin."""
     import mplhep
 
     options: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index), "linewidth": 1.4}
@@ -40,9 +40,8 @@ def draw_sample(ax: Axes, bins: Bins, content: Content, index: int, samples: int
         _stairs_band(ax, bins, content.band[0], content.band[1], colour(index), 0.28, 1.8)
     drawn = bins.hist(content.values, content.errors)
     mplhep.histplot(drawn, ax=ax, flow="none", yerr=False, edges=False, zorder=3, **options)
-    # With more samples than that they hide each other; the ratios show them.
-    if samples <= 2:
-        _error_bars(ax, bins.inside((index + 1) / (samples + 1)), content.values, content.errors, colour(index))
+    if place is not None:
+        _error_bars(ax, bins.inside(place), content.values, content.errors, colour(index))
 
 
 def _stairs_band(
@@ -70,8 +69,8 @@ def _error_bars(ax: Axes, x: FloatArray, values: FloatArray, errors: FloatArray,
     )
 
 
-def draw_ratios(ax: Axes, bins: Bins, expected: Content | None, contents: Sequence[Content]) -> None:
-    """Draw the ratios of the samples to the reference, in a range that suits most of them."""
+def draw_ratios(ax: Axes, bins: Bins, expected: Content | None, contents: Mapping[int, Content]) -> None:
+    """Draw the ratios of the samples, by their number, to the reference, in a range that suits most events."""
     import mplhep
     from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
@@ -83,46 +82,56 @@ def draw_ratios(ax: Axes, bins: Bins, expected: Content | None, contents: Sequen
         return
     with np.errstate(divide="ignore", invalid="ignore"):
         where = np.where(expected.values == 0, np.nan, expected.values)
-        ratios = [content.values / expected.values for content in contents]
-        errors = [content.errors / np.abs(expected.values) for content in contents]
+        ratios = [content.values / expected.values for content in contents.values()]
+        errors = [content.errors / np.abs(expected.values) for content in contents.values()]
         grey = expected.errors / np.abs(where)
-        bands = [None if content.band is None else content.band / where for content in contents]
-    low, high = _ratio_range(ratios, errors, grey)
-    ax.set_ylim(low, high)
+        bands = [None if content.band is None else content.band / where for content in contents.values()]
+    half = 1.06 * _half_range(ratios, errors, grey, np.abs(expected.values) * bins.widths)
+    ax.set_ylim(1 - half, 1 + half)
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], prune=None))
     ax.yaxis.set_major_formatter(lambda value, _: number(round(value, 9)))
     ax.yaxis.set_minor_locator(AutoMinorLocator(2))
     _stairs_band(ax, bins, 1 - grey, 1 + grey, GREY, 0.8, 1)
-    for index, (ratio, error, band) in enumerate(zip(ratios, errors, bands, strict=True)):
+    for place, (index, ratio, error, band) in enumerate(zip(contents, ratios, errors, bands, strict=True), 1):
         if band is not None:
             _stairs_band(ax, bins, band[0], band[1], colour(index), 0.28, 1.8)
         finite = np.where(np.isfinite(ratio), ratio, np.nan)
         drawn = bins.hist(finite, np.nan_to_num(error, posinf=0))
         options: dict[str, Any] = {"color": colour(index), "linestyle": dashes(index), "linewidth": 1.2, "zorder": 3}
         mplhep.histplot(drawn, ax=ax, flow="none", yerr=False, edges=False, **options)
-        x = bins.inside((index + 1) / (len(ratios) + 1))
+        x = bins.inside(place / (len(ratios) + 1))
         _error_bars(ax, x, finite, error, colour(index), 0.8 if len(ratios) <= 2 else 0.5)
         _arrows(ax, x, ratio, colour(index))
 
 
-def _ratio_range(ratios: list[FloatArray], errors: list[FloatArray], grey: FloatArray) -> tuple[float, float]:
-    """Range that shows 95 % of the ratios with their errors, leaving aside those that say little."""
+def _half_range(
+    ratios: Sequence[FloatArray], errors: Sequence[FloatArray], grey: FloatArray, share: FloatArray
+) -> float:
+    """Distance from 1 within which the ratios of the bins that hold most of the reference's events lie.
+
+    A bin counts as much as the events in it, so that a long tail of few events does not flatten what most of them do.
+    """
     if not ratios:
         # Room for the reference's errors.
         ratios, errors = [np.where(np.isfinite(grey), 1.0, np.nan)], [grey]
-    ratio, error = np.concatenate(ratios), np.concatenate([np.hypot(error, grey) for error in errors])
-    known = np.isfinite(ratio) & np.isfinite(error) & (error > 0)
-    if not known.any():
-        return 0.0, 2.0
-    ratio, error = ratio[known], error[known]
-    telling = error <= max(2 * float(np.median(error)), 0.02)
-    ratio, error = ratio[telling], error[telling]
-    reach = float(np.quantile(np.abs(ratio - 1) + error, 0.95))
-    for half in _RATIO_RANGES:
-        if reach <= half:
-            return 1 - 1.06 * half, 1 + 1.06 * half
-    low, high = float(np.quantile(ratio, 0.025)), float(np.quantile(ratio + error, 0.975))
-    return min(0.0, max(low, -1.0)), min(max(high, 2.0), _LARGEST_RATIO) * 1.03
+    reach = 0.0
+    for ratio, error in zip(ratios, errors, strict=True):
+        known = np.isfinite(ratio) & np.isfinite(error) & (share > 0)
+        distance, spread, weight = np.abs(ratio - 1)[known], np.hypot(error, grey)[known], share[known]
+        if len(weight):
+            reach = max(
+                reach,
+                _weighted_quantile(distance, weight, _RATIOS_SHOWN),
+                _weighted_quantile(distance + spread, weight, _ERRORS_SHOWN),
+            )
+    return next((half for half in _RATIO_RANGES if reach <= half), _RATIO_RANGES[-1])
+
+
+def _weighted_quantile(values: FloatArray, weights: FloatArray, level: float) -> float:
+    """Smallest of the values that, with all below it, has this share of the weight."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, level * reached[-1]).clip(0, len(values) - 1)])
 
 
 def _arrows(ax: Axes, x: FloatArray, ratio: FloatArray, ink: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 5.2, 4.6  # inches
+#: Right of the panels, in inches.
+MARGIN = 0.21
+#: Of everything that is not said to be smaller, in points.
+FONT_SIZE = 9.5
 INK, GREY, PALE, SHADE = "#1a1a1a", "#b8b8b8", "#f3f3f3", "#ffe9a8"
 #: Okabe and Ito's colours, darkest first, then five that keep as far from all others: no two of them, nor the ink of
 #: the reference, come nearer than 17 in CIELAB, also for people who see no red or no green (Machado, Oliveira and
@@ -29,7 +34,7 @@ DASHES: tuple[Any, ...] = (
 MOST_SAMPLES = len(COLOURS)
 
 _STYLE: dict[str, Any] = {
-    "font.size": 9.5,
+    "font.size": FONT_SIZE,
     "axes.labelsize": 10.5,
     "axes.linewidth": 0.8,
     "xtick.direction": "in",
@@ -104,9 +109,10 @@ def shorten(text: str, length: int) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def mathtext(label: str) -> str:
-    """The label, with its dollar signs escaped when Matplotlib could not read it as mathtext.
+    r"""The label, with its dollar signs escaped when Matplotlib could not read it as mathtext.
 
-    Labels come from the user's card; a typing error there must not cost the whole report.
+    Labels come from the user's card; a typing error there must not cost the whole report. A letter stands for the sign
+    of a sum: Matplotlib sets ``\sum`` so large and low that it lies on its neighbours, and its limits off the paper.
     """
     from matplotlib.mathtext import MathTextParser
 
@@ -116,13 +122,38 @@ def mathtext(label: str) -> str:
         MathTextParser("path").parse(label)
     except ValueError:
         return label.replace(r"\$", "$").replace("$", r"\$")
-    return label
+    label = re.sub(r"\\sum(?![A-Za-z])\s*(?![_^\s])", r"\\Sigma\\,", label)
+    return re.sub(r"\\sum(?![A-Za-z])", r"\\Sigma", label)
 
 
 def bare_math(label: str) -> str | None:
     r"""What stands between the dollar signs of a label that is all mathtext, for use in a larger formula."""
     inner = label[1:-1]
     return inner if len(label) > 2 and label[0] == label[-1] == "$" and "$" not in inner else None
+
+
+#: Exponents and indices, and what stands between brackets: a sign there does not make a sum of the whole.
+_INSIDE = re.compile(r"[\^_]\s*(?:\{[^{}]*\}|\\[A-Za-z]+|.)|\{[^{}]*\}|\([^()]*\)")
+_OPERATOR = re.compile(r"[-+*/=]|\\(?:Sigma|prod|int|times|cdot|pm|mp)(?![A-Za-z])")
+
+
+def differential(inner: str) -> str:
+    r"""Mathtext of ``d`` and a quantity, with brackets around one that an operator is part of."""
+    outside, count = inner, 1
+    while count:
+        outside, count = _INSIDE.subn("", outside)
+    inner = rf"({inner})" if _OPERATOR.search(outside) else inner
+    return rf"\mathrm{{d}}{inner}"
+
+
+@functools.lru_cache(maxsize=4096)
+def text_width(text: str) -> float:
+    """Width of plain text in the figures' usual font, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family="DejaVu Sans", size=FONT_SIZE)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) if text else 0.0
 
 
 def figure(height: float = HEIGHT) -> Figure:

@@ -6,7 +6,7 @@ own figures and settings are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from mlgen.validation.plot_style import (
     HEIGHT,
     INK,
     LEGEND_ROW,
+    MARGIN,
     MOST_SAMPLES,
     SHADE,
     WIDTH,
     bare_math,
     colour,
     dashes,
+    differential,
     figure,
     legend,
     legend_rows,
@@ -63,7 +65,7 @@ def observable_figure(
     edges: FloatArray,
     observable: Observable,
     reference: Histogram | None,
-    samples: Sequence[tuple[str, Histogram]],
+    samples: Sequence[tuple[str, Histogram | None]],
     *,
     log_x: bool = False,
     deviation: Deviation | None = None,
@@ -81,7 +83,8 @@ def observable_figure(
         edges: Bin edges, ``(bins + 1,)``.
         observable: What is shown.
         reference: Histogram of the reference, None when it lacks the observable.
-        samples: Names and histograms of the samples, `MOST_SAMPLES` of them at most.
+        samples: Names and histograms of all samples, `MOST_SAMPLES` of them at most; None for one that lacks the
+            observable. The place of a sample gives its colour and its line, so that it looks the same in every figure.
         log_x: Whether the axis is logarithmic.
         deviation: The region to shade; None where nothing differs.
         reference_name: Name of the reference.
@@ -96,21 +99,23 @@ def observable_figure(
     """
     if len(samples) > MOST_SAMPLES:
         raise ValueError(f"{len(samples)} samples in one figure; at most {MOST_SAMPLES} can be told apart")
-    histograms = [histogram for _, histogram in samples]
+    present = {index: (name, histogram) for index, (name, histogram) in enumerate(samples) if histogram is not None}
+    histograms = [histogram for _, histogram in present.values()]
     bins = Bins.of(edges, observable, [*([reference] if reference else []), *histograms], log_x)
-    contents = [bins.content(histogram) for histogram in histograms]
+    contents = dict(zip(present, map(bins.content, histograms), strict=True))
     expected = bins.content(reference) if reference else None
-    entries = _legend(reference_name, expected, samples, deviation)
+    entries = _legend(reference_name, expected, present, deviation)
     with style():
         drawn, upper, lower, left, right = _panels(bins, legend_rows([label for label, _ in entries]))
         x_axis((upper, lower), bins, observable)
-        y_axis(upper, [*([expected] if expected else []), *contents])
+        y_axis(upper, [*([expected] if expected else []), *contents.values()])
         if deviation is not None:
             draw_deviation((upper, lower), bins, deviation)
         if expected is not None:
             draw_reference(upper, bins, expected)
-        for index, content in enumerate(contents):
-            draw_sample(upper, bins, content, index, len(contents))
+        for place, (index, content) in enumerate(contents.items(), 1):
+            # The error bars of more samples than two hide each other; the ratios show them.
+            draw_sample(upper, bins, content, index, place / (len(contents) + 1) if len(contents) <= 2 else None)
         draw_ratios(lower, bins, expected, contents)
         # mplhep writes the name of hist's axis there.
         upper.set_xlabel("")
@@ -163,7 +168,7 @@ def _panels(bins: Bins, rows: int) -> tuple[Figure, Axes, Axes, float, float]:
         below = 0.55 + 0.062 * min(longest, 26 if len(bins.categories) <= 15 else 18)
     # Long names and many samples take no room from the panels.
     height = HEIGHT + max(0.0, below - 0.5) + LEGEND_ROW * max(0, rows - _ROWS)
-    left, right, header, gap, ratio = 0.78 / WIDTH, 1 - 0.21 / WIDTH, HEADER + LEGEND_ROW * rows, 0.11, 1.05
+    left, right, header, gap, ratio = 0.78 / WIDTH, 1 - MARGIN / WIDTH, HEADER + LEGEND_ROW * rows, 0.11, 1.05
     drawn = figure(height)
     bottom = below + ratio + gap
     upper = drawn.add_axes((left, bottom / height, right - left, (height - header - bottom) / height))
@@ -178,27 +183,27 @@ def _y_label(observable: Observable, rate: str, events: str) -> str:
     if inner is None or len(inner) > 40:
         inner = "x"
     unit = f" [1/{observable.unit}]" if observable.unit else ""
-    return rf"$1/{rate}\ \mathrm{{d}}{rate}/\mathrm{{d}}{inner}${unit}"
+    return rf"$1/{rate}\ \mathrm{{d}}{rate}/{differential(inner)}${unit}"
 
 
 def _legend(
     reference_name: str,
     expected: Content | None,
-    samples: Sequence[tuple[str, Histogram]],
+    samples: Mapping[int, tuple[str, Histogram]],
     deviation: Deviation | None,
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     entries: list[tuple[str, list[dict[str, Any]]]] = []
     if expected is not None:
         grey = {"fill": True, "facecolor": GREY, "edgecolor": "none"}
         entries.append((reference_name, [grey, {"color": INK, "linewidth": 1.0}]))
-    for index, (name, histogram) in enumerate(samples):
+    for index, (name, histogram) in samples.items():
         handles: list[dict[str, Any]] = []
         if histogram.band is not None:
             handles.append({"fill": True, "facecolor": colour(index), "alpha": 0.28, "edgecolor": "none"})
         if not np.any(histogram.values) and histogram.underflow[0] == histogram.overflow[0] == 0:
             name = f"{shorten(name, 22)} (empty)"
         entries.append((name, [*handles, {"color": colour(index), "linestyle": dashes(index), "linewidth": 1.4}]))
-    banded = next((index for index, (_, histogram) in enumerate(samples) if histogram.band is not None), None)
+    banded = next((index for index, (_, histogram) in samples.items() if histogram.band is not None), None)
     if banded is not None:
         patch = {"fill": True, "facecolor": colour(banded), "alpha": 0.28, "edgecolor": "none"}
         entries.append(("band of its named weights", [patch]))

@@ -1,7 +1,13 @@
-"""A page as a validation makes it: two samples, some twenty figures, every kind of item."""
+"""A page as a validation makes it: two samples, some twenty figures, every kind of item; and a browser to open it.
+
+Chromium is the system's (``apt-get install chromium``), or the one that MLGEN_CHROMIUM names.
+"""
 
 import functools
 import io
+import os
+import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -191,3 +197,69 @@ def demo_page() -> Page:
             ),
         ),
     )
+
+
+def _chromium() -> str:
+    named = os.environ.get("MLGEN_CHROMIUM")
+    found = named or next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    if found is None:
+        reason = "no Chromium; 'apt-get install chromium', or name one in MLGEN_CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    executable = _chromium()
+    with playwright.sync_playwright() as driver:
+        # Chromium's sandbox does not work as root, which is what CI runs as; the page is our own.
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = driver.chromium.launch(executable_path=executable, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, report):
+    """Opens the module's `report`; whatever goes wrong on the page fails the test that opened it."""
+
+    @contextmanager
+    def open_page(width=1280, scheme="light", **options):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce", **options
+        )
+        problems = []
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: problems.append(f"console {message.type}: {message.text}"))
+        page.on("pageerror", lambda error: problems.append(f"exception: {error}"))
+        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url[:100]}"))
+        page.on("request", lambda request: _note(request.url, report, problems))
+        page.goto(report.as_uri())
+        try:
+            yield page
+        finally:
+            context.close()
+        assert not problems
+
+    return open_page
+
+
+def _note(url, report, problems):
+    if not url.startswith("data:") and url.partition("#")[0] != report.as_uri():
+        problems.append(f"asked for {url[:100]}")
+
+
+@pytest.fixture(scope="session")
+def violations():
+    """Runs axe-core on a page, or on a part of it, and says what it found."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+    def run(page, within=None) -> str:
+        found = axe.run(page, within).response["violations"]
+        return "\n".join(f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"])
+
+    return run

@@ -16,7 +16,16 @@ from mlgen.validation import plots
 from mlgen.validation.observable import Kind, Observable
 from mlgen.validation.plot_bins import MOST_CATEGORIES
 from mlgen.validation.plot_output import _compact
-from mlgen.validation.plot_style import COLOURS, INK, MOST_SAMPLES, mathtext, number, power_of_ten, shorten
+from mlgen.validation.plot_style import (
+    COLOURS,
+    INK,
+    MOST_SAMPLES,
+    differential,
+    mathtext,
+    number,
+    power_of_ten,
+    shorten,
+)
 from mlgen.validation.record import (
     ClassifierTest,
     Comparison,
@@ -129,6 +138,23 @@ def test_flows_stand_in_columns_of_their_own():
     assert "100" not in labels(lower)
     without = plots.observable_figure(EDGES, PT, histogram(0.5, 0.3, 0.1, 0.1), [])
     np.testing.assert_allclose(without.axes[0].get_xlim(), (20, 100))
+
+
+@pytest.mark.parametrize("log_x", [False, True])
+@pytest.mark.parametrize("high", [60, 100.5, 167.5, 315, 540, 1234, 151_500, 1_515_000])
+def test_labels_of_ticks_and_columns_keep_apart(high, log_x):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    edges = np.geomspace(22, high, 11) if log_x else np.linspace(22, high, 11)
+    both = histogram(*[0.08] * 10, underflow=0.1, overflow=0.1)
+    figure = plots.observable_figure(edges, PT, both, [("flow", both)], log_x=log_x)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    texts = [text for text in figure.axes[1].get_xticklabels() if text.get_text()]
+    boxes = sorted((text.get_window_extent(renderer) for text in texts), key=lambda box: box.x0)
+    em = 9.5 / 72 * figure.dpi
+    assert all(left.x1 + 0.3 * em < right.x0 for left, right in itertools.pairwise(boxes)), labels(figure.axes[1])
+    assert len(boxes) >= 4
+    assert clipped(figure) == []
 
 
 @pytest.mark.parametrize("log_x", [False, True])
@@ -264,6 +290,65 @@ def test_ratios_outside_the_panel_are_marked():
     np.testing.assert_allclose(down[0].get_xdata(), [0.205])
 
 
+def test_the_ratio_panel_shows_what_most_events_do():
+    """A tail that holds 1 % of the events and is wrong by far does not flatten the bulk; its ratios become arrows."""
+    edges = np.linspace(0, 1, 21)
+    reference = np.append(np.full(10, 0.099), np.full(10, 0.001))
+    ratio = np.append(1 + 0.02 * (-1.0) ** np.arange(10), np.tile([3.0, 0.1], 5))
+    figure = plots.observable_figure(
+        edges, PT, histogram(*reference, events=10**6), [("flow", histogram(*(reference * ratio), events=10**6))]
+    )
+    lower = figure.axes[1]
+    np.testing.assert_allclose(lower.get_ylim(), (0.947, 1.053))
+    arrows = {line.get_marker(): len(line.get_xdata()) for line in lower.lines if line.get_marker() in tuple("^v")}
+    assert arrows == {"^": 5, "v": 5}
+
+
+@pytest.mark.parametrize(("ratio", "half"), [(1.0, 0.05), (1.08, 0.1), (0.6, 0.5), (0.2, 1.0), (7.0, 1.0)])
+def test_the_ratio_panel_is_5_to_100_per_cent_wide(ratio, half):
+    flat = np.full(4, 0.25)
+    figure = plots.observable_figure(
+        EDGES, PT, histogram(*flat, events=10**6), [("flow", histogram(*(flat * ratio), events=10**6))]
+    )
+    np.testing.assert_allclose(figure.axes[1].get_ylim(), (1 - 1.06 * half, 1 + 1.06 * half))
+
+
+def test_a_sample_that_lacks_the_observable_leaves_the_others_their_colours():
+    everybody = plots.observable_figure(EDGES, PT, REFERENCE, [(name, SAMPLE) for name in "abc"])
+    samples = [("a", None), ("b", SAMPLE), ("c", SAMPLE)]
+    figure = plots.observable_figure(EDGES, PT, REFERENCE, samples)
+    assert legend(figure) == ["reference", "b", "c"]
+
+    def ink(ax):
+        return [(patch.get_edgecolor(), str(patch.get_linestyle())) for patch in steps(ax)]
+
+    for panel in (0, 1):
+        assert ink(figure.axes[panel])[-2:] == ink(everybody.axes[panel])[-2:]
+    assert len(steps(figure.axes[1])) == 2
+    nobody = plots.observable_figure(EDGES, PT, REFERENCE, [("a", None)])
+    assert legend(nobody) == ["reference"]
+    assert clipped(nobody) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (r"p_T(\mu^-)", r"p_T(\mu^-)"),
+        (r"\Delta R(\mu^-, \mu^+)", r"\Delta R(\mu^-, \mu^+)"),
+        (r"\phi(p_T^\mathrm{miss})", r"\phi(p_T^\mathrm{miss})"),
+        (r"K^\pm", r"K^\pm"),
+        ("p_T / m", "(p_T / m)"),
+        (r"\sum p_T\ (\mathrm{charged})", r"(\Sigma\,p_T\ (\mathrm{charged}))"),
+        (r"\sum_{i+j} E_i", r"(\Sigma_{i+j} E_i)"),
+    ],
+)
+def test_what_an_operator_is_part_of_stands_in_brackets_behind_d(label, expected):
+    assert differential(mathtext(f"${label}$")[1:-1]) == r"\mathrm{d}" + expected
+    figure = plots.observable_figure(EDGES, Observable("x", f"${label}$", "GeV"), REFERENCE, [])
+    assert figure.axes[0].get_ylabel() == rf"$1/\sigma\ \mathrm{{d}}\sigma/\mathrm{{d}}{expected}$ [1/GeV]"
+    assert clipped(figure) == []
+
+
 def test_an_angle_is_numbered_in_pi():
     edges = np.linspace(-math.pi, math.pi, 9)
     phi = Observable("phi(mu-)", r"$\phi(\mu^-)$", "rad", periodic=True)
@@ -345,6 +430,18 @@ def test_svg_is_reproducible_small_and_can_stand_beside_others():
     assert not set(identifiers[0]) & set(identifiers[1])
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', first)) <= set(identifiers[0])
     assert "date" not in first.lower()
+
+
+def test_markers_keep_their_colour_in_the_svg():
+    """Arrows are filled with the colour of their sample, rings with nothing."""
+    far = histogram(0.3, 0.2, 0.1, 0.35, overflow=0.05)
+    svg = plots.to_svg(plots.observable_figure(EDGES, PT, REFERENCE, [("a", None), ("b", far)]))
+    arrow = re.search(r'<path id="([^"]*)" d="[^"]*z" style="([^"]*)"', svg)
+    assert f"fill:{COLOURS[1]}" in arrow[2]
+    assert f'href="#{arrow[1]}"' in svg
+    svg = plots.to_svg(plots.classifier_figure(classifier_test()))
+    assert len(re.findall(rf'style="[^"]*fill:{COLOURS[0]}', svg)) >= 1
+    assert len(re.findall(rf'style="[^"]*fill:none;[^"]*stroke:{COLOURS[0]}', svg)) >= 1
 
 
 def test_the_compacted_svg_shows_the_same():
@@ -445,6 +542,14 @@ def test_learned_weights_are_weighted_shares_with_those_outside():
     assert any(line.get_xdata()[0] == 0.6 for line in ax.lines)
     assert "outside" in legend(figure)[0]
     assert clipped(figure) == []
+
+
+def test_the_classifiers_figures_have_the_colour_of_their_sample():
+    test = classifier_test()
+    weights = plots.learned_weight_figure(test, index=3)
+    assert to_rgb(steps(weights.axes[0])[1].get_edgecolor()) == to_rgb(COLOURS[3])
+    trainings = [line for line in plots.classifier_figure(test, 3).axes[0].lines if line.get_fillstyle() == "none"]
+    assert {to_rgb(line.get_color()) for line in trainings} == {to_rgb(COLOURS[3])}
 
 
 def test_learned_weights_without_events_or_at_their_bounds():
