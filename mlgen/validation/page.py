@@ -234,7 +234,7 @@ def _numbers(comparison: Comparison, reference: SampleRecord) -> Iterator[Sequen
             "cross section (pb)",
             Cell(sample.cross_section, sample.cross_section_error),
             None,
-            rate,
+            _p_cell(rate),
             sample.events,
             f"of the reference: {with_error_text(reference.cross_section, reference.cross_section_error)}"
             + ("" if math.isfinite(rate) else "; the same number, not an independent one"),
@@ -244,7 +244,7 @@ def _numbers(comparison: Comparison, reference: SampleRecord) -> Iterator[Sequen
             "kept by the selection",
             Cell(share.sample, share.sample_error),
             None,
-            share.p_value,
+            _p_cell(share.p_value),
             sample.events,
             f"of the reference: {with_error_text(share.reference, share.reference_error)}",
         )
@@ -255,7 +255,7 @@ def _measure_row(measure: Measure) -> Sequence[Value | Cell]:
         measure.name,
         Cell(measure.value, measure.error),
         Cell(measure.floor, measure.floor_error),
-        measure.p_value,
+        _p_cell(measure.p_value),
         measure.events,
         measure.note,
     )
@@ -340,7 +340,7 @@ def _observable_row(result: ObservableResult) -> Sequence[Value | Cell]:
 
 
 def _p_cell(value: float) -> Value | Cell:
-    return Cell(value, text=f"< {SMALLEST_P:g}") if value < SMALLEST_P else value
+    return Cell(value, text="< 10⁻¹⁶") if value < SMALLEST_P else value
 
 
 def _figure(row: Sequence[tuple[str, ObservableResult]], figures: Figures) -> Figure:
