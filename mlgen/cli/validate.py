@@ -186,7 +186,7 @@ def _show(result: ValidationResult, written: list[Path]) -> None:
     from mlgen.cli.terminal import number, shown, table
 
     reference = result.reference
-    rows = [("reference", f"{reference.name} ({reference.format}), {number(reference.selected)} events")]
+    rows = [("reference", f"{reference.name} ({reference.format}), {number(reference.selected)} {reference.what}")]
     for comparison in result.comparisons:
         rows += [("", ""), *_rows(comparison)]
     rows += [("remark", f"{reference.name}: {remark}") for remark in reference.remarks]
@@ -200,7 +200,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
     from mlgen.validation.record import Verdict
 
     sample = comparison.sample
-    yield "sample", f"{sample.name} ({sample.format}), {number(sample.selected)} events"
+    yield "sample", f"{sample.name} ({sample.format}), {number(sample.selected)} {sample.what}"
     yield "verdict", comparison.words
     yield from (("  content", difference) for difference in comparison.differences)
     measures = (*(comparison.classifier.measures if comparison.classifier else ()), *comparison.distances)

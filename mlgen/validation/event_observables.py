@@ -19,10 +19,9 @@ from mlgen.validation.jets import INSTALL_ADVICE, jets_available
 from mlgen.validation.levels import Level, at_level, by_content, graph_level
 from mlgen.validation.object_types import ObjectDirectory
 from mlgen.validation.objects import EventObjects
-from mlgen.validation.observable import Kind, Observable, Values
+from mlgen.validation.observable import USER, Kind, Observable, Values
 from mlgen.validation.settings import JetSettings, ObservableSettings, ValidationSettings
 
-_USER = "user"
 _MIXED = (
     "Hard events are compared with shower-level events: only electrons, muons, pairs of them and the missing pT mean "
     "the same in both. Left out: partons and jets, sums and numbers that involve them (HT, sum pT, n(j), n(final)), "
@@ -160,9 +159,7 @@ def _own(name: str, wanted: ObservableSettings, directory: ObjectDirectory) -> C
     if wanted.range is not None and wanted.log and wanted.range[0] <= 0:
         raise UserError(f"observable '{name}': a logarithmic axis cannot begin at {wanted.range[0]:g}")
     kind = Kind.CONTINUOUS if expression.type is ValueType.NUMBER else Kind.INTEGER
-    observable = Observable(
-        name, label, wanted.unit, kind, _USER, bins=wanted.bins, limits=wanted.range, log=wanted.log
-    )
+    observable = Observable(name, label, wanted.unit, kind, USER, bins=wanted.bins, limits=wanted.range, log=wanted.log)
     return Candidate(observable, expression.number, Rank.USER)
 
 
@@ -216,7 +213,7 @@ def _without_duplicates(
         return observables
     order = sorted(range(len(definitions)), key=lambda row: (ranks[row], row))
     found = duplicates(definitions, pilots, order)
-    wanted = {row for row, d in enumerate(definitions) if d.group == _USER or d.name in settings.only}
+    wanted = {row for row, d in enumerate(definitions) if d.group == USER or d.name in settings.only}
     left_out = sorted((duplicate for duplicate in found if duplicate.row not in wanted), key=lambda d: d.row)
     hidden = {duplicate.row for duplicate in found}
     kept = [row for row in range(len(definitions)) if row in wanted or row not in hidden]

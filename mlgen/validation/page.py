@@ -142,13 +142,15 @@ def _overall(comparisons: Sequence[Comparison]) -> Status:
 
 def _cards(result: ValidationResult) -> Iterator[Card]:
     several = len(result.comparisons) > 1
-    yield Card("events of the reference", result.reference.selected, _of_all(result.reference))
+    yield Card(f"{result.reference.what} of the reference", result.reference.selected, _of_all(result.reference))
     for comparison in result.comparisons:
         whose = f" of {comparison.sample.name}" if several else ""
         differing = sum(r.verdict is Verdict.DIFFERS for r in comparison.observables)
         missing = sum(r.verdict is Verdict.MISSING for r in comparison.observables)
         if not several:
-            yield Card("events of the sample", comparison.sample.selected, _of_all(comparison.sample))
+            yield Card(
+                f"{comparison.sample.what} of the sample", comparison.sample.selected, _of_all(comparison.sample)
+            )
         only = f"; {missing} more only in one sample" if missing else ""
         yield Card(f"observables that differ{whose}", differing, f"of {len(comparison.observables) - missing}{only}")
         if comparison.classifier is not None and comparison.classifier.measures:

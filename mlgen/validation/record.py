@@ -259,6 +259,11 @@ class SampleRecord:
     sha256: str = ""
     remarks: tuple[str, ...] = ()
 
+    @property
+    def what(self) -> str:
+        """What it holds, in a word."""
+        return "showers" if self.showers else "events"
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
 import itertools
@@ -190,7 +191,7 @@ class EventSample:
         """
         info = self.run_info
         words = self._last_cross_section.split()
-        if len(words) > 1:
+        with contextlib.suppress(ValueError, IndexError):
             return float(words[0]), float(words[1])
         average = info.normalisation is WeightNormalisation.AVERAGE and self.trials > 0
         if math.isfinite(info.cross_section) and info.cross_section:

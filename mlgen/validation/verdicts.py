@@ -175,9 +175,10 @@ def comparison_words(
     seen = f", and a classifier cannot tell the samples apart ({how})" if how else ""
     tests = "the only test made does not find" if family.tests == 1 else f"none of {family.tests} tests finds"
     could = 100 * seen_deviation(events, family.tests, limit)
+    percent = f"{could:.2g}" if could < 100 else f"{could:.0f}"
     return (
         f"agrees: {tests} a difference ({p_text(family.smallest)} after all tests){seen}; "
-        f"of a tenth of the events, {could:.2g} % too many or too few would have been noticed"
+        f"of a tenth of the events, {percent} % too many or too few would have been noticed"
     )
 
 
