@@ -45,6 +45,11 @@ KEPT = 50_000
 UNEXPECTED = 0.03
 
 
+#: Bins are as many as the settings say, or fewer where there are not so many events for each on average.
+EVENTS_PER_BIN = 20
+FEWEST_BINS = 10
+
+
 @dataclass(frozen=True, slots=True)
 class _Choice:
     """What is compared and in which bins, chosen from some events of each sample, and what differs in content."""
@@ -172,8 +177,10 @@ def _differences(
 
 
 def _axes(observables: ObservableSet[Any], pilots: Sequence[FloatArray], settings: ValidationSettings) -> list[Axis]:
+    # Few events in many bins show nothing but their fluctuations.
+    bins = min(settings.bins, max(FEWEST_BINS, min(values.shape[1] for values in pilots) // EVENTS_PER_BIN))
     return [
-        choose_axis(observable, [values[row] for values in pilots], settings.bins)
+        choose_axis(observable, [values[row] for values in pilots], bins)
         for row, observable in enumerate(observables.definitions)
     ]
 
