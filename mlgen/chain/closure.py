@@ -70,7 +70,7 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
             used = with_model if Stage.GENERATOR in stages else passed_on
             path = _run(used, stages, folder / f"{number}", reporter)
             samples.append(SampleFiles(name, (path,), origin=_shown(card, name)))
-        return validate(
+        result = validate(
             reference,
             samples,
             card.model.validation,
@@ -78,6 +78,11 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
             reporter=reporter,
             options=ReadingOptions(on_error=card.model.run.on_error),
         )
+    if Stage.UNWEIGHTING in replaced and Stage.GENERATOR in replaced:
+        # `validate` finds this out by itself only where the reference is the whole input.
+        remark = "The generator is trained on all of the input, the half that is the reference here included."
+        result = dataclasses.replace(result, remarks=(*result.remarks, remark))
+    return result
 
 
 def _shown(card: Card, what: str) -> tuple[str, ...]:

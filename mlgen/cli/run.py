@@ -60,6 +60,9 @@ def command(
         raise UserError("--json and events cannot both go to standard output; write the events into a file")
     plan = plan_chain(card, force=force, retrain=retrain)
     if report is not None:
+        used = [path.resolve() for path in (*plan.inputs, *plan.outputs) if str(path) != "-"]
+        if report.resolve() in used:
+            raise UserError(f"{report}: the report would replace an event file of this run; choose another name")
         check_report(report, force=force)
     result = run_chain(plan, reporter)
     if report is not None:

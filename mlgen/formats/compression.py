@@ -59,7 +59,7 @@ class _GzipMembers(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's buffer type has no public name
         while not self._ready:
             chunk = self._compressed or self._raw.read1(self.CHUNK)
             self._compressed = b""
@@ -116,7 +116,7 @@ class DecompressedStream(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's buffer type has no public name
         """Fill `buffer` with uncompressed bytes."""
         try:
             # read1, not read: what was decompressed before some damage must come out before the error does.
@@ -156,7 +156,7 @@ class _Rejoined(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed's buffer type has no public name
         if self._head:
             data, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
         else:

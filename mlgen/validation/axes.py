@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mlgen.validation.observable import Kind, Observable
-
-FloatArray = npt.NDArray[np.float64]
+from mlgen.validation.observable import FloatArray, Kind, Observable
 
 #: Fine bins in a bin that is drawn.
 FINE = 10

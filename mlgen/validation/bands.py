@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from mlgen.validation.observable import FloatArray
 
 #: ``mlgen.bnn.stat.3``: one of several equally likely samples of a network.
 _REPLICA = re.compile(r"^(?P<stem>.+)\.\d+$")

@@ -43,6 +43,8 @@ DEFAULTS = ValidationSettings()
 KEPT = 50_000
 #: By so much the share of events outside an axis may be larger in the whole file than among its first events.
 UNEXPECTED = 0.03
+#: Values that differ relatively by less are the same: a mass on its shell, rounded by the file format.
+SAME = 1e-6
 
 
 #: Bins are as many as the settings say, or fewer where there are not so many events for each on average.
@@ -223,6 +225,9 @@ def _check_filled(name: str, filled: Filled, settings: ValidationSettings) -> No
 def _surprising(filled: Sequence[Filled], choice: _Choice) -> bool:
     """Whether more lies outside the axes than the first events promised, or more events lack an observable."""
     for content, pilot in zip(filled, choice.pilots, strict=True):
+        if not pilot.shape[1]:
+            # None of the first events passed the selection.
+            return True
         for row, (axis, squares) in enumerate(zip(content.axes, content.squares, strict=True)):
             counts = squares.sum(axis=0)
             promised = _outside(axis, np.histogram(pilot[row], [-np.inf, *axis.edges, np.inf])[0])
@@ -238,10 +243,6 @@ def _outside(axis: Axis, counts: npt.NDArray[Any]) -> float:
     """Share of the events beyond both ends of an axis, or in the last category: "other"."""
     outside = counts[-2] if axis.observable.kind is Kind.CATEGORY else counts[0] + counts[-1]
     return float(outside / counts.sum()) if counts.sum() else 0.0
-
-
-#: Values that differ relatively by less are the same: a mass on its shell, rounded by the file format.
-SAME = 1e-6
 
 
 def _fixed(filled: Sequence[Filled]) -> dict[int, float]:

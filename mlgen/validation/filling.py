@@ -145,6 +145,7 @@ class Filler:
         self._chosen += Sums.of(weight)
         parts = self._parts(len(weight), rng)
         equal = float(weight[0]) if (weight == weight[0]).all() else None
+        named = {name: np.where(np.isnan(v), weight, v) for name in self.band for v in [variations.get(name, weight)]}
         for row, column in enumerate(found.values):
             known = None
             # A sum is the quickest way to find a NaN.
@@ -152,12 +153,10 @@ class Filler:
                 known = ~np.isnan(column)
                 self._lacking[row] += Sums.of(weight[~known])
             self._fill(row, column, weight, equal, known, parts)
-            for name, histogram in self._bands[row].items():
-                varied = variations.get(name, weight)
-                varied, x = np.where(np.isnan(varied), weight, varied), self._placed(row, column)
-                if known is not None:
-                    x, varied = x[known], varied[known]
-                histogram.fill(x, weight=varied)
+            if named:
+                x = self._placed(row, column if known is None else column[known])
+                for name, histogram in self._bands[row].items():
+                    histogram.fill(x, weight=named[name] if known is None else named[name][known])
         self._reservoir.add(np.concatenate([found.values, weight[None]]), rng)
 
     def _parts(self, n: int, rng: np.random.Generator) -> list[Any]:

@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from mlgen.validation.observable import Observable
-
-FloatArray = npt.NDArray[np.float64]
+from mlgen.validation.observable import FloatArray, Observable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from mlgen.errors import InputError
 from mlgen.event_format import OnError
@@ -21,13 +20,13 @@ from mlgen.events import EventBatch
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
 from mlgen.trials import trials_of
+from mlgen.validation.observable import FloatArray
 
 if TYPE_CHECKING:
     from mlgen.formats.reading import EventStream
     from mlgen.formats.shower_files import ShowerStream
     from mlgen.showers import ShowerBatch
 
-FloatArray = npt.NDArray[np.float64]
 
 #: Events of each sample from which observables and bins are chosen ...
 PILOT = 20_000

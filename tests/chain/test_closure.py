@@ -59,6 +59,7 @@ def test_each_replaced_stage_alone_and_all_together(folder):
     assert not generated.agrees
     assert not both.agrees
     assert not (folder / "never-written.lhe").exists()
+    assert any("trained on all of the input" in remark for remark in result.remarks)
 
 
 def test_what_passes_events_on_is_not_compared_with_the_same_events(folder):

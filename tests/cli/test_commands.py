@@ -317,6 +317,11 @@ def test_a_run_leaves_a_report_with_the_weights_that_were_unweighted(events, tmp
     code, _, err = mlgen_command(*arguments[:5], tmp_path / "other.lhe", "--report", report)
     assert code == 2
     assert not (tmp_path / "other.lhe").exists()
+    before = events.read_bytes()
+    code, _, err = mlgen_command(*arguments[:-1], events, "--force")
+    assert code == 2
+    assert "would replace an event file" in err
+    assert events.read_bytes() == before
 
 
 def test_a_training_leaves_a_report_beside_its_model(examples, tmp_path, mlgen_command):

@@ -162,6 +162,25 @@ def test_a_later_part_of_one_file_that_is_unlike_the_first(folder, mlgen_command
     assert not any("Reactions" in sentence for sentence in result["differences"])
 
 
+def test_a_selection_that_the_first_events_do_not_pass(folder, mlgen_command, monkeypatch):
+    monkeypatch.setattr("mlgen.validation.samples.PILOT", 500)
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "ordered.lhe", "--select", "count('j') > 0")
+    code, out, err = mlgen_command(*arguments, "--json", *NO_TRAINING)
+    assert code == 0, err
+    comparison = json.loads(out)["comparisons"][0]
+    assert comparison["sample"]["selected"] == 10_500
+    assert "pT(j1)" in [o["observable"]["name"] for o in comparison["observables"]]
+
+
+def test_a_report_never_replaces_a_sample(folder, mlgen_command):
+    before = (folder / "new.lhe").read_bytes()
+    arguments = ("validate", folder / "truth.lhe.gz", folder / "new.lhe", "-o", folder / "new.lhe", "--force")
+    code, _, err = mlgen_command(*arguments)
+    assert code == 2
+    assert "would replace a sample" in err
+    assert (folder / "new.lhe").read_bytes() == before
+
+
 def test_the_named_weights_of_a_sample_are_its_band(folder, mlgen_command):
     """What differs by less than the sample's own uncertainty still differs, but that is said."""
     arguments = ("validate", folder / "truth.lhe.gz", folder / "banded.lhe", "--json", *NO_TRAINING)

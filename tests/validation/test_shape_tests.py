@@ -9,7 +9,6 @@ from mlgen.validation.shape_tests import (
     adjusted_p_values,
     combined_p_value,
     compare_shapes,
-    rate_p_value,
 )
 
 EVENTS = 100_000
@@ -313,9 +312,3 @@ def test_cauchy_combination():
     assert combined_p_value(np.array([1e-9, np.nan, 1.0])) == pytest.approx(2e-9, rel=1e-6)
     assert combined_p_value(np.array([0.0, 0.5])) < 1e-290
     assert np.isnan(combined_p_value(np.array([np.nan])))
-
-
-def test_rates():
-    assert rate_p_value(10.0, 0.3, 11.0, 0.4) == pytest.approx(2 * stats.norm.sf(2.0))
-    assert np.isnan(rate_p_value(np.nan, 0.3, 11.0, 0.4))
-    assert np.isnan(rate_p_value(10.0, 0.0, 11.0, 0.0))

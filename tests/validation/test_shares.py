@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
 from mlgen.validation.family import Family
 from mlgen.validation.filling import Sums
@@ -33,8 +33,8 @@ def test_p_values_of_equal_shares_are_uniform(spread):
 
 
 def test_numbers_with_errors_are_compared_in_standard_deviations():
-    assert two_sided_p_value(10.0, 3.0, 15.0, 4.0) == pytest.approx(math.erfc(1 / math.sqrt(2)))
-    assert two_sided_p_value(10.0, math.nan, 11.0, 1.0) == pytest.approx(math.erfc(1 / math.sqrt(2)))
+    assert two_sided_p_value(10.0, 0.3, 11.0, 0.4) == pytest.approx(2 * norm.sf(2.0))
+    assert two_sided_p_value(10.0, math.nan, 11.0, 1.0) == pytest.approx(2 * norm.sf(1.0))
 
 
 def test_numbers_without_errors_are_the_same_or_not():
