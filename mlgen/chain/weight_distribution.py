@@ -29,7 +29,8 @@ class WeightDistribution:
     zero: int = 0
 
     def add(self, weight: FloatArray) -> None:
-        """Count weights, ``(n,)``."""
+        """Count weights, ``(n,)``; those that are not finite are left to the unweighting to refuse."""
+        weight = weight[np.isfinite(weight)]
         for counter, values in ((self.positive, weight[weight > 0]), (self.negative, -weight[weight < 0])):
             bins, counts = np.unique(np.floor(np.log10(values) * BINS_PER_DECADE), return_counts=True)
             counter.update(dict(zip(bins.astype(int).tolist(), counts.tolist(), strict=True)))
