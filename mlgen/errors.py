@@ -53,6 +53,10 @@ class OutputError(UserError):
     """An output file cannot be written as asked."""
 
 
+class ProcessError(UserError):
+    """A reaction, its cuts, scales, parton densities or matrix elements cannot be used as asked."""
+
+
 class WeightError(UserError):
     """The event weights do not allow what was asked."""
 

@@ -139,15 +139,59 @@ class Contract(abc.ABC):
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Points in the unit hypercube ``x (n, d)``, their channel ``(n,)`` and their density ``(n,)``."""
+    """Points in the unit hypercube.
+
+    Args:
+        x: Positions, ``(n, d)``.
+        channel: The channel that each was drawn for, ``(n,)``.
+        density: Joint density of position and channel, ``(n,)``: summed over channels and integrated over the
+            hypercube it is one.
+    """
 
     x: FloatArray
     channel: IntArray
     density: FloatArray
 
 
-#: ``integrand(x (n, d), channel (n,)) -> (n,)``
-Integrand = Callable[[FloatArray, IntArray], FloatArray]
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What an integrand says of points.
+
+    The integral is that of ``sum_c alpha_c f_c`` over the hypercube, with channel weights ``alpha`` that sum to one.
+    A point that was drawn with density ``p`` for channel ``c`` has the weight ``alpha_c f_c / p``, and the mean of
+    these weights is the integral.
+
+    Args:
+        value: ``f_c(x)`` for the channel of each point, ``(n,)``: without channel weight, zero outside the cuts.
+        prior: Prior channel weights, ``(n, channels)``; each row sums to one.
+        features: What a network that learns channel weights should see of the point, ``(n, features)``, of order one.
+            They tell the point itself, whatever channel it was drawn for.
+    """
+
+    value: FloatArray
+    prior: FloatArray
+    features: FloatArray
+
+
+class Integrand(abc.ABC):
+    """A function on the unit hypercube, in one or several channels (maps of the same space).
+
+    Attributes:
+        dimensions: Dimensions d of the hypercube, the same for all channels.
+        channels: Name of each channel.
+        groups: For each channel the number, from 0, of its group. Channels of one group are mirror images of each other
+            (exchanged beams or like particles): the best density is the same for all of them.
+        features: Number of features of a point.
+    """
+
+    dimensions: int
+    channels: tuple[str, ...]
+    groups: tuple[int, ...]
+    features: int
+
+    @abc.abstractmethod
+    def __call__(self, x: FloatArray, channel: IntArray) -> Evaluated:
+        """Evaluate at ``x (n, d)`` for the channels ``(n,)``. Values are finite; they may be negative."""
 
 
 class PhaseSpaceSampler(Contract):
@@ -157,17 +201,33 @@ class PhaseSpaceSampler(Contract):
 
     @abc.abstractmethod
     def train(
-        self, integrand: Integrand, budget: int, rng: np.random.Generator, progress: ProgressCallback = no_progress
+        self,
+        integrand: Integrand,
+        budget: int | None,
+        rng: np.random.Generator,
+        progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        """Adapt to `integrand` with at most `budget` of its points."""
+        """Adapt to `integrand` with at most `budget` of its points; None: as many as the settings ask for.
+
+        Raises:
+            mlgen.errors.TrainingError: The integrand does not allow it: zero everywhere, not finite, or the budget
+                is too small to learn anything.
+        """
 
     @abc.abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> Points:
-        """Draw points. Never calls the integrand."""
+        """Draw exactly `n` points. Never calls the integrand."""
 
     @abc.abstractmethod
-    def channel_weights(self, x: FloatArray, prior: FloatArray) -> FloatArray:
-        """Return the weight of each channel, ``(n, channels)``, summing to one, from ``prior`` of that shape."""
+    def channel_weights(self, features: FloatArray, prior: FloatArray) -> FloatArray:
+        """Return the weight of each channel, ``(n, channels)``, each row summing to one.
+
+        A channel that `sample` never draws has weight zero everywhere.
+
+        Args:
+            features: Of the points, ``(n, features)``, as `Evaluated` has them.
+            prior: Prior channel weights, ``(n, channels)``.
+        """
 
 
 @dataclass(frozen=True, slots=True)

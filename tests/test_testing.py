@@ -16,7 +16,7 @@ import pytest
 from mlgen.events import EventBatch
 from mlgen.plugins import plugin_manager
 from mlgen.run_info import Beam
-from mlgen.stages import Amplitude, Candidates, Points, Progress, TrainingReport, Unweighted, no_progress
+from mlgen.stages import Amplitude, Candidates, Evaluated, Points, Progress, TrainingReport, Unweighted, no_progress
 from mlgen.testing import (
     AmplitudeSurrogateTests,
     EventGeneratorTests,
@@ -53,10 +53,9 @@ def toys_are_installed(monkeypatch):
 
 class TestFlatSampler(PhaseSpaceSamplerTests):
     name = "toy-flat"
-    channels = 2
 
     def make(self):
-        return toys.FlatSampler(toys.ToySettings(channels=2))
+        return toys.FlatSampler(toys.ToySettings())
 
 
 class TestCosineAmplitude(AmplitudeSurrogateTests):
@@ -147,6 +146,30 @@ def _changed_points(**changes):
 def _squeezed_points(right, n, rng):
     points = right(n, rng)
     return Points(points.x**1.1, points.channel, points.density)
+
+
+def _in_order_of_the_channels(right, n, rng):
+    points = right(n, rng)
+    order = np.argsort(points.channel, kind="stable")
+    return Points(points.x[order], points.channel[order], points.density[order])
+
+
+def _never_the_first_channel(right, n, rng):
+    points = right(n, rng)
+    return Points(points.x, np.maximum(points.channel, 1), points.density)
+
+
+def _weights_too_large_at_the_edges(right, features, prior):
+    return right(features, prior) * (1 + 0.1 * features[:, :1] ** 2)
+
+
+def _skipping_nan(right, integrand, budget, rng, progress=no_progress):
+    def clean(x, channel):
+        evaluated = integrand(x, channel)
+        return Evaluated(np.nan_to_num(evaluated.value, nan=1.0), evaluated.prior, evaluated.features)
+
+    clean.dimensions, clean.channels, clean.features = integrand.dimensions, integrand.channels, integrand.features
+    return right(clean, budget, rng, progress)
 
 
 def _global_randomness(right, *arguments):
@@ -276,7 +299,17 @@ WRONG = [
     ("TestFlatSampler", "sample", _changed_points(density=lambda d: 2 * d), "integrals_are_right", "integral of f"),
     ("TestFlatSampler", "sample", _changed_points(x=lambda x: x + 1), "points_have_the_right_shape", "hypercube"),
     ("TestFlatSampler", "sample", _changed_points(channel=lambda c: c + 1), "points_have_the_right_shape", "channel"),
-    ("TestFlatSampler", "channel_weights", lambda right, x, p: right(x, p) / 2, "channel_weights_sum_to_one", "sum to"),
+    ("TestFlatSampler", "channel_weights", lambda right, f, p: right(f, p) / 2, "channel_weights_sum_to_one", "sum to"),
+    (
+        "TestFlatSampler",
+        "channel_weights",
+        _weights_too_large_at_the_edges,
+        "weights_average_to_the_integral",
+        "alpha f",
+    ),
+    ("TestFlatSampler", "sample", _in_order_of_the_channels, "any_part_of_a_sample_is_fair", "first ten"),
+    ("TestFlatSampler", "sample", _never_the_first_channel, "channels_that_are_never_drawn_have_no_weight", "[0]"),
+    ("TestFlatSampler", "train", _skipping_nan, "bad_input_is_refused", "training on NaN"),
     ("TestFlatSampler", "train", _without_progress, "progress_is_told", "has to be called"),
     ("TestFlatSampler", "train", _progress_too_far, "progress_is_told", "within 0 and its total"),
     ("TestFlatSampler", "train", _without_report, "training_report_can_be_kept", "TrainingReport"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
 
+from mlgen.errors import TrainingError
 from mlgen.stages import (
     Exactness,
     FloatArray,
-    IntArray,
+    Integrand,
     PhaseSpaceSampler,
     Points,
     ProgressCallback,
@@ -18,6 +20,7 @@ from mlgen.stages import (
     no_progress,
 )
 from mlgen.testing.base import TrainedContractTests
+from mlgen.testing.integrands import Broken, FourChannels, OneChannel, Watched
 from mlgen.testing.rules import Arrays, require, require_agreement, require_array, require_refusal, unchanged
 
 SamplerT = TypeVar("SamplerT", bound=PhaseSpaceSampler)
@@ -26,107 +29,170 @@ SamplerT = TypeVar("SamplerT", bound=PhaseSpaceSampler)
 class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
     r"""Tests for an `mlgen.stages.PhaseSpaceSampler`.
 
-    The density of a point is that of its position and channel together: :math:`\sum_c \int p(x, c) \, dx = 1`, so that
-    the mean of :math:`f(x, c) / p(x, c)` over points estimates :math:`\sum_c \int f(x, c) \, dx`.
+    The density of a point is that of its position and channel together: summed over the channels and integrated over
+    the hypercube it is one, so that the mean of :math:`\alpha_c f_c / p(x, c)` over points estimates
+    :math:`\sum_c \int \alpha_c f_c \, dx`, for whatever channel weights :math:`\alpha` that sum to one.
 
     Attributes:
         exactness: As registered; only an exact plugin has to be unbiased.
-        dimensions: Dimensions of the hypercube of `make`.
-        channels: Number of its channels.
+        dimensions: Dimensions of the hypercube.
         budget: Points of the integrand for the training.
         points: Points of a sample.
     """
 
     exactness: ClassVar[Exactness] = Exactness.EXACT
     dimensions: ClassVar[int] = 3
-    channels: ClassVar[int] = 1
     budget: ClassVar[int] = 10_000
     points: ClassVar[int] = 20_000
 
-    def integrand(self, x: FloatArray, channel: IntArray) -> FloatArray:
-        r"""Return :math:`\prod_i (\frac12 + \frac32 x_i^2) / \mathrm{channels}` at ``x (n, d)``; its integral is 1."""
-        return np.asarray(np.prod(0.5 + 1.5 * x**2, axis=1) / self.channels, np.float64)
+    def integrand(self) -> Integrand:
+        """Return what `ready` is trained on: an integrand of four channels, of which the last contributes nothing."""
+        return FourChannels(self.dimensions)
 
     def learn(
         self, implementation: SamplerT, rng: np.random.Generator, progress: ProgressCallback = no_progress
     ) -> TrainingReport:
         """Train on `integrand`."""
-        return implementation.train(self.integrand, self.budget, rng, progress)
+        return implementation.train(self.integrand(), self.budget, rng, progress)
 
     def use(self, implementation: SamplerT, rng: np.random.Generator) -> Arrays:
-        """Draw points."""
+        """Draw points, and weigh the channels."""
         points = implementation.sample(100, rng)
-        return {"x": points.x, "channel": points.channel, "density": points.density}
+        evaluated = self.integrand()(points.x, points.channel)
+        weights = implementation.channel_weights(evaluated.features, evaluated.prior)
+        return {"x": points.x, "channel": points.channel, "density": points.density, "channel weights": weights}
+
+    def weights(self, sampler: SamplerT, points: Points, integrand: Integrand) -> FloatArray:
+        """Return the weight of each point, ``(n,)``: their mean is the integral."""
+        evaluated = integrand(points.x, points.channel)
+        shares = sampler.channel_weights(evaluated.features, evaluated.prior)
+        share = shares[np.arange(len(points.x)), points.channel]
+        return np.asarray(share * evaluated.value / points.density, np.float64)
 
     def prior(self, n: int) -> FloatArray:
-        """Return prior channel weights, ``(n, channels)``."""
-        prior = self.rng(20).random((n, self.channels)) + 0.1
+        """Return prior channel weights, ``(n, channels)``, which give something to every channel."""
+        prior = self.rng(20).random((n, len(self.integrand().channels))) + 0.1
         return np.asarray(prior / prior.sum(axis=1, keepdims=True), np.float64)
+
+    def features(self, n: int) -> FloatArray:
+        """Return features of points, ``(n, features)``."""
+        return np.asarray(self.rng(21).random((n, self.integrand().features)), np.float64)
 
     def test_points_have_the_right_shape(self) -> None:
         """Exactly n points, in the hypercube, with a channel and a positive density."""
         for n in (0, 1, 1000):
-            self._check_points(self.ready().sample(n, self.rng(1)), n)
+            self._check_points(self.ready().sample(n, self.rng(1)), n, self.integrand())
 
-    def _check_points(self, points: Points, n: int) -> None:
-        require_array(points.x, (n, self.dimensions), "f", "x")
+    def _check_points(self, points: Points, n: int, integrand: Integrand) -> None:
+        require_array(points.x, (n, integrand.dimensions), "f", "x")
         require_array(points.channel, (n,), "iu", "channel")
         require_array(points.density, (n,), "f", "density")
         require(np.all((points.x >= 0) & (points.x <= 1)), "points must lie in the unit hypercube")
-        require(np.all((points.channel >= 0) & (points.channel < self.channels)), "there is no such channel")
+        inside = (points.channel >= 0) & (points.channel < len(integrand.channels))
+        require(np.all(inside), "there is no such channel")
         require(np.all(points.density > 0), "the density of a point that was drawn must be positive")
 
     def test_budget_is_kept(self) -> None:
-        """The training asks for at most `budget` values, and sampling for none."""
-        asked: list[int] = []
-
-        def counting(x: FloatArray, channel: IntArray) -> FloatArray:
-            asked.append(len(x))
-            return self.integrand(x, channel)
-
+        """The training asks for at most `budget` points, and sampling for none."""
+        watched = Watched(self.integrand())
         implementation = self.make()
-        implementation.train(counting, self.budget, self.rng())
-        require(sum(asked) <= self.budget, f"training used {sum(asked)} integrand values; {self.budget} were allowed")
-        asked.clear()
+        implementation.train(watched, self.budget, self.rng())
+        require(watched.asked <= self.budget, f"training used {watched.asked} points; {self.budget} were allowed")
+        watched.asked = 0
         implementation.sample(100, self.rng(1))
-        require(not asked, "sample() must not call the integrand")
+        require(watched.asked == 0, "sample() must not call the integrand")
 
     def test_integrals_are_right(self) -> None:
         """The mean of f / density is the integral of f, within five standard errors, whatever was learned."""
-        if self.exactness is not Exactness.EXACT:
-            pytest.skip("the plugin does not claim to be exact")
+        self._skip_unless_exact()
         points = self.ready().sample(self.points, self.rng(1))
+        drawn = len(np.unique(points.channel))
         for name, values, expected in (
-            ("the integrand", self.integrand(points.x, points.channel), 1.0),
-            ("1", np.ones(self.points), float(self.channels)),
-            ("x_0", points.x[:, 0], self.channels / 2),
-            ("the last x squared", points.x[:, -1] ** 2, self.channels / 3),
+            ("1", np.ones(self.points), float(drawn)),
+            ("x_0", points.x[:, 0], drawn / 2),
+            ("the last x squared", points.x[:, -1] ** 2, drawn / 3),
+            ("1 in the channel drawn most", points.channel == np.bincount(points.channel).argmax(), 1.0),
         ):
-            rule = f"the mean of f / density has to be the integral of f, here of {name}"
+            rule = f"the mean of f / density has to be the integral of f, here of {name} in {drawn} channels"
             require_agreement(values / points.density, expected, rule)
+
+    def test_weights_average_to_the_integral(self) -> None:
+        """With the learned channel weights, for what was trained on and for what was not, within five errors."""
+        self._skip_unless_exact()
+        sampler = self.ready()
+        points = sampler.sample(self.points, self.rng(1))
+        for name, integrand in (
+            ("what it was trained on", self.integrand()),
+            ("another integrand with other prior weights", FourChannels(self.dimensions, 0.8, last_prior=0.25)),
+            ("an integrand that is negative in places", FourChannels(self.dimensions, -0.2)),
+        ):
+            rule = f"the mean of alpha f / density has to be the integral, here of {name}"
+            require_agreement(self.weights(sampler, points, integrand), 1.0, rule)
+
+    def test_any_part_of_a_sample_is_fair(self) -> None:
+        """The first points of a sample, over many samples, give the integral too: the channels come in no order."""
+        self._skip_unless_exact()
+        sampler, rng = self.ready(), self.rng(4)
+        first = [sampler.sample(40, rng) for _ in range(100)]
+        points = Points(*(np.concatenate([getattr(p, name)[:10] for p in first]) for name in Points.__slots__))
+        rule = "the mean of alpha f / density over the first ten points of each sample has to be the integral"
+        require_agreement(self.weights(sampler, points, self.integrand()), 1.0, rule)
+
+    def test_negative_integrands_can_be_learned(self) -> None:
+        """Values below zero do not disturb the training."""
+        self._skip_unless_exact()
+        integrand = FourChannels(self.dimensions, -0.2)
+        sampler = self.make()
+        sampler.train(integrand, self.budget, self.rng())
+        points = sampler.sample(self.points, self.rng(1))
+        rule = "the mean of alpha f / density has to be the integral, here after training on negative values"
+        require_agreement(self.weights(sampler, points, integrand), 1.0, rule)
+
+    def test_one_channel_and_no_budget(self) -> None:
+        """An integrand of one channel in two dimensions can be learned with as many points as the settings say."""
+        self._skip_unless_exact()
+        sampler, integrand = self.make(), OneChannel(2)
+        sampler.train(integrand, None, self.rng())
+        points = sampler.sample(self.points, self.rng(1))
+        self._check_points(points, self.points, integrand)
+        require_agreement(self.weights(sampler, points, integrand), 1.0, "the mean of f / density has to be 1")
 
     def test_channel_weights_sum_to_one(self) -> None:
         """Channel weights are a partition of one, and the inputs stay as they are."""
-        x, prior = self.rng(21).random((50, self.dimensions)), self.prior(50)
-        with unchanged({"x": x, "prior": prior}, "channel_weights() must not change its inputs"):
-            weights = self.ready().channel_weights(x, prior)
-        require_array(weights, (50, self.channels), "f", "channel weights")
+        features, prior = self.features(50), self.prior(50)
+        with unchanged({"features": features, "prior": prior}, "channel_weights() must not change its inputs"):
+            weights = self.ready().channel_weights(features, prior)
+        require_array(weights, prior.shape, "f", "channel weights")
         require(np.all(weights >= 0), "channel weights must not be negative")
         require(np.allclose(weights.sum(axis=1), 1, rtol=0, atol=1e-9), "channel weights must sum to one")
 
+    def test_channels_that_are_never_drawn_have_no_weight(self) -> None:
+        """What a channel would contribute is lost where it has a weight and is not drawn."""
+        drawn = np.unique(self.ready().sample(self.points, self.rng(1)).channel)
+        weights = self.ready().channel_weights(self.features(50), self.prior(50))
+        never = np.setdiff1d(np.arange(weights.shape[1]), drawn)
+        require(np.all(weights[:, never] == 0), f"channels {never} are never drawn; their weight has to be zero")
+
     def test_bad_input_is_refused(self) -> None:
-        """NaN from the integrand, wrong shapes and numbers that make no sense are errors."""
-
-        def broken(x: FloatArray, channel: IntArray) -> FloatArray:
-            return np.full(len(x), np.nan)
-
-        ready = self.ready()
-        x, prior = self.rng(21).random((5, self.dimensions)), self.prior(5)
-        require_refusal(lambda: self.make().train(broken, self.budget, self.rng()), "training on NaN")
-        require_refusal(lambda: self.make().train(self.integrand, 0, self.rng()), "training with a budget of 0")
+        """An integrand that cannot be integrated, wrong shapes and numbers that make no sense are errors."""
+        ready, whole = self.ready(), self.integrand()
+        features, prior = self.features(5), self.prior(5)
+        for value, what in ((np.nan, "training on NaN"), (np.inf, "training on infinity"), (0.0, "training on zero")):
+            broken = Broken(whole, value)
+            require_refusal(partial(self.make().train, broken, self.budget, self.rng()), what, [TrainingError])
+        for budget in (0, 1):
+            train = partial(self.make().train, whole, budget, self.rng())
+            require_refusal(train, f"training with a budget of {budget}", [TrainingError])
         require_refusal(lambda: ready.sample(-1, self.rng()), "sampling -1 points")
-        require_refusal(lambda: ready.channel_weights(x[:, :-1], prior), "channel_weights() with a dimension missing")
+        require_refusal(lambda: self.make().sample(1, self.rng()), "sampling before the training")
         require_refusal(
-            lambda: ready.channel_weights(x, prior[:-1]), "channel_weights() with a row of the prior missing"
+            lambda: ready.channel_weights(features[:, :-1], prior), "channel_weights() with a feature missing"
         )
-        require_refusal(lambda: ready.channel_weights(x * np.nan, prior), "channel_weights() with NaN")
+        require_refusal(
+            lambda: ready.channel_weights(features, prior[:-1]), "channel_weights() with a row of the prior missing"
+        )
+        require_refusal(lambda: ready.channel_weights(features * np.nan, prior), "channel_weights() with NaN")
+
+    def _skip_unless_exact(self) -> None:
+        if self.exactness is not Exactness.EXACT:
+            pytest.skip("the plugin does not claim to be exact")

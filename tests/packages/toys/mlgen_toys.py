@@ -32,7 +32,6 @@ from mlgen.stages import (
 
 
 class ToySettings(Settings):
-    channels: int = 2
     width: int = 64
 
 
@@ -69,29 +68,32 @@ class Toy:
 class FlatSampler(Toy, PhaseSpaceSampler):
     """Uniform points, each channel equally often."""
 
-    dimensions: ClassVar = {"mean": 0}
+    dimensions: ClassVar = {"mean": 0, "shape": 1}
 
     def train(self, integrand, budget, rng, progress=no_progress):
-        if budget < 1:
-            raise TrainingError(f"a budget of {budget} points is not enough; 1 is expected")
-        values = integrand(rng.random((budget, 3)), rng.integers(self.settings.channels, size=budget))
-        if not np.all(np.isfinite(values)):
-            raise TrainingError("the integrand is not finite")
-        self.arrays = {"mean": np.asarray(values.mean())}
+        n, channels = 1000 if budget is None else budget, len(integrand.channels)
+        if n < 2:
+            raise TrainingError(f"a budget of {budget} points is not enough; 2 are expected")
+        values = integrand(rng.random((n, integrand.dimensions)), rng.integers(channels, size=n)).value
+        if not np.all(np.isfinite(values)) or not np.any(values):
+            raise TrainingError("the integrand is zero everywhere, or not finite")
+        shape = np.array([integrand.dimensions, channels, integrand.features])
+        self.arrays = {"mean": np.asarray(values.mean()), "shape": shape}
         progress(Progress(1, 1, "mean", float(values.mean())))
         return TrainingReport({"mean": float(values.mean())})
 
     def sample(self, n, rng):
-        if n < 0:
-            raise ValueError(f"{n} points were asked for")
-        channels = self.settings.channels
-        return Points(rng.random((n, 3)), rng.integers(channels, size=n), np.full(n, 1 / channels))
+        if n < 0 or not self.arrays:
+            raise ValueError(f"{n} points were asked for, or there was no training")
+        dimensions, channels, _ = self.arrays["shape"]
+        return Points(rng.random((n, dimensions)), rng.integers(channels, size=n), np.full(n, 1 / channels))
 
-    def channel_weights(self, x, prior):
-        if x.ndim != 2 or x.shape[1] != 3 or prior.shape != (len(x), self.settings.channels):
-            raise ValueError(f"x has shape {x.shape} and prior {prior.shape}")
-        if not np.all(np.isfinite(x)):
-            raise ValueError("x is not finite")
+    def channel_weights(self, features, prior):
+        _, channels, n_features = self.arrays["shape"]
+        if features.shape != (len(prior), n_features) or prior.shape[1] != channels:
+            raise ValueError(f"features have shape {features.shape} and prior {prior.shape}")
+        if not np.all(np.isfinite(features)):
+            raise ValueError("a feature is not finite")
         return prior / prior.sum(axis=1, keepdims=True)
 
 
