@@ -30,6 +30,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 #: Keys of a stage's section that are the card's own, and cannot be settings of a plugin.
 PLUGIN_KEYS = frozenset({"plugin", "model"})
+#: Further keys of the section of a sampler of phase space.
+SAMPLER_KEYS = frozenset({"budget"})
 #: Keys of a tool's section that are the card's own.
 TOOL_KEYS = frozenset({"program"})
 
@@ -69,7 +71,8 @@ class Plugin:
         _require(what, "stage", self.stage, Stage)
         _require(what, "exactness", self.exactness, Exactness)
         _require(what, "contract_version", self.contract_version, int)
-        _check_common(what, self.factory, self.settings, self.summary, self.references, PLUGIN_KEYS)
+        taken = PLUGIN_KEYS | SAMPLER_KEYS if self.stage is Stage.PHASE_SPACE else PLUGIN_KEYS
+        _check_common(what, self.factory, self.settings, self.summary, self.references, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +290,41 @@ def mlgen_calorimeter() -> Iterable[Plugin]:  # type: ignore[empty-body]
 
 @hookspec
 def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
-    """Offer matrix elements.
+    """Offer sources of matrix elements (`mlgen.hard_process.matrix_element.MatrixElements`).
 
-    Called once, when the plugins are listed; no card can ask for one yet. Example::
+    Called once, when a card has a ``[process]`` or the plugins are listed; the class is made when the process is
+    prepared. A card asks for it with ``matrix_element = "mine"``, or with settings as in
+    ``matrix_element = { program = "mine", library = "libmine.so" }``. The class, in ``my_package/amplitudes.py``::
+
+        import numpy as np
+        from mlgen.errors import ProcessError
+        from mlgen.hard_process.color_lines import color_flow
+        from mlgen.hard_process.diagrams import spell
+        from mlgen.hard_process.matrix_element import MatrixElement, MatrixElements
+
+        class TwoPhotons(MatrixElement):
+            color_flows = (color_flow((11, -11, 22, 22), ()),)
+
+            def __init__(self, alpha_em):
+                self.alpha_em = alpha_em
+
+            def evaluate(self, momenta, alpha_s):
+                electron, first, second = momenta[:, 0], momenta[:, 2], momenta[:, 3]
+                t, u = ((electron * photon * [-1, -1, -1, 1]).sum(axis=1) for photon in (first, second))
+                return (4 * np.pi * self.alpha_em) ** 2 * (t / u + u / t)
+
+        class MyMatrixElements(MatrixElements):
+            def prepare(self, subprocesses, parameters):
+                for subprocess in subprocesses:
+                    if subprocess.pdg_ids != (11, -11, 22, 22):
+                        raise ProcessError(f"'mine' has e- e+ > a a, but not {spell(subprocess)}")
+                photons = TwoPhotons(parameters.alpha_em)
+                return [photons for _ in subprocesses]
+
+            def fingerprint(self):
+                return {"program": "mine", "version": "1.0"}
+
+    The hook, in the module of the entry point. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings
@@ -297,13 +332,13 @@ def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
         class MySettings(Settings):
             library: str
 
-        def driver():
-            from my_package.amplitudes import MyMatrixElement
-            return MyMatrixElement
+        def matrix_elements():
+            from my_package.amplitudes import MyMatrixElements
+            return MyMatrixElements
 
         @hookimpl
         def mlgen_matrix_elements():
-            yield Tool("mine", driver, MySettings, "amplitudes of my generator")
+            yield Tool("mine", matrix_elements, MySettings, "amplitudes of my generator")
     """
 
 

@@ -14,9 +14,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 from mlgen import hookspecs
-from mlgen.card import StageSection, ToolSection
+from mlgen.card import SamplerSection, StageSection, ToolSection
 from mlgen.event_format import EventFormat
-from mlgen.hookspecs import PLUGIN_KEYS, PROJECT, STAGE_HOOKS, TOOL_HOOKS, TOOL_KEYS, Plugin, Tool
+from mlgen.hookspecs import PLUGIN_KEYS, PROJECT, SAMPLER_KEYS, STAGE_HOOKS, TOOL_HOOKS, TOOL_KEYS, Plugin, Tool
 from mlgen.stages import CONTRACT_VERSION, CONTRACTS, Exactness, Settings, Stage
 
 HOOKS = {
@@ -172,6 +172,7 @@ def test_the_version_of_the_contracts_has_to_be_said():
 
 def test_the_keys_that_are_taken_are_those_of_the_card():
     assert set(StageSection.model_fields) == PLUGIN_KEYS
+    assert set(SamplerSection.model_fields) == PLUGIN_KEYS | SAMPLER_KEYS
     assert set(ToolSection.model_fields) == TOOL_KEYS
 
 
