@@ -1,0 +1,33 @@
+"""`madnis`: neural multi-channel importance sampling. Nothing heavy is imported before a card asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mlgen.hookspecs import Plugin, hookimpl
+from mlgen.stages import Exactness, Stage
+from mlgen_madnis.settings import MadnisSettings
+
+__all__ = ["MadnisSettings", "mlgen_phase_space"]
+
+
+def _madnis() -> type[Any]:
+    from mlgen_madnis.sampler import MadnisSampler
+
+    return MadnisSampler
+
+
+@hookimpl
+def mlgen_phase_space() -> Iterator[Plugin]:
+    """Offer the sampler."""
+    yield Plugin(
+        name="madnis",
+        stage=Stage.PHASE_SPACE,
+        factory=_madnis,
+        settings=MadnisSettings,
+        exactness=Exactness.EXACT,
+        summary="a flow for each group of channels on top of VEGAS, and learned channel weights",
+        references=("arXiv:2212.06172", "arXiv:2311.01548", "arXiv:2408.01486"),
+        contract_version=1,
+    )
