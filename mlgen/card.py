@@ -15,11 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlgen.errors import CardError, nearest
+from mlgen.hard_process.settings import ProcessSettings
 from mlgen.stages import Settings, Stage
 from mlgen.validation.settings import ValidationSettings
 
 #: Source of a card that was made from command-line options: its lines mean nothing to the user.
 COMMAND_LINE = "command line"
+#: What samples the phase space of a process where the card replaces nothing, as `mlgen_phase_space` offers it.
+CLASSICAL_SAMPLER = "vegas"
 
 
 def _as_list(value: Any) -> Any:
@@ -38,7 +41,9 @@ class RunSection(_Section):
 
     seed: int = Field(1, ge=0, description="one seed for everything; the same seed gives the same bytes")
     events: int | None = Field(
-        None, ge=1, description="events to generate, or to read from the input; all there are when left out"
+        None,
+        ge=1,
+        description="events to write of a process or a generator, or to read from the input; all when left out",
     )
     batch_size: int = Field(10_000, ge=1, le=1_000_000, description="events handled at a time")
     on_error: Literal["stop", "skip"] = Field("stop", description="what to do with events that cannot be read")
@@ -73,12 +78,22 @@ class ToolSection(BaseModel):
     program: str = Field(description="name of the program, as 'mlgen plugins' lists them")
 
 
-class ProcessSection(BaseModel):
-    """[process]: a reaction to compute."""
+class SamplerSection(StageSection):
+    """[phase_space]: a section that names a plugin, with what a training costs."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    budget: int | None = Field(
+        None, ge=1, description="integrand points for the training; as many as the plugin's settings say when left out"
+    )
 
-    reaction: str = Field(description='for instance "g g > t t~ g"')
+
+class IntegrationSection(_Section):
+    """[integration]: when an integration stops. Whichever limit is reached first; precision 0.001 when none is set."""
+
+    precision: float | None = Field(None, gt=0, lt=1, description="relative error to reach, for instance 0.001")
+    time: float | None = Field(None, gt=0, description="seconds, the training not counted")
+    points: int | None = Field(None, ge=2, description="points to evaluate at most, the training not counted")
+    batch_size: int = Field(10_000, ge=2, le=1_000_000, description="points evaluated at a time")
+    iterations: int = Field(10, ge=2, le=10_000, description="independent parts that are compared, by their chi^2")
 
 
 class OutputSection(_Section):
@@ -93,8 +108,9 @@ class CardModel(_Section):
 
     run: RunSection = RunSection()
     input: InputSection | None = None
-    process: ProcessSection | None = None
-    phase_space: StageSection | None = None
+    process: ProcessSettings | None = None
+    phase_space: SamplerSection | None = None
+    integration: IntegrationSection | None = None
     amplitude: StageSection | None = None
     unweighting: StageSection | None = None
     generator: StageSection | None = None
@@ -103,11 +119,13 @@ class CardModel(_Section):
     output: OutputSection | None = None
     validation: ValidationSettings = ValidationSettings()
 
-    @model_validator(mode="after")
-    def _one_source(self) -> CardModel:
-        if self.input is not None and self.process is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _one_source(cls, content: Any) -> Any:
+        # Before the sections are looked at: what else is wrong in one of them matters only when it is the right one.
+        if isinstance(content, Mapping) and content.get("input") is not None and content.get("process") is not None:
             raise ValueError("a card has [input] or [process], never both")
-        return self
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +164,18 @@ class Card:
         section = self.stage(stage)
         if section is None:
             raise CardError(f"{self.source}: there is no section [{stage.value}]")
+        return self.checked(section.settings, model, stage.value)
+
+    def checked(self, settings: Mapping[str, Any], model: type[Settings], *keys: str) -> Any:
+        """Check the settings of a plugin or tool that stand under some keys of the card.
+
+        Raises:
+            CardError: A key is unknown or a value is not allowed; names the line and what is allowed.
+        """
         try:
-            return model.model_validate(section.settings)
+            return model.model_validate(dict(settings))
         except ValidationError as error:
-            raise _card_error(error, self.source, self.text, model, (stage.value,), self.changed) from error
+            raise _card_error(error, self.source, self.text, model, keys, self.changed) from error
 
 
 def load_card(path: Path) -> Card:

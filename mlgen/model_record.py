@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,16 @@ class TrainedOn:
         source: File or process, for people.
         sha256: SHA-256 of the content of the training data.
         events: Number of events (points, showers) that were used.
+        process: For a sampler of phase space, all that defines its integrand (JSON values), so that it can be said in
+            what another process differs; `sha256` is that of its canonical JSON. Empty otherwise.
+        budget: For a sampler, the points that the card allowed; None: as many as its settings ask for.
     """
 
     source: str
     sha256: str
     events: int
+    process: Mapping[str, Any] = field(default_factory=dict)
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,7 @@ def record_to_json(record: ModelRecord) -> bytes:
         "version": record.version,
         "contract_version": record.contract_version,
         "settings": record.settings,
-        "trained_on": {
-            "source": record.trained_on.source,
-            "sha256": record.trained_on.sha256,
-            "events": record.trained_on.events,
-        },
+        "trained_on": _trained_on(record.trained_on),
         "seed": record.seed,
         "report": {
             "figures": record.report.figures,
@@ -98,6 +99,16 @@ def record_to_json(record: ModelRecord) -> bytes:
         return (json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except TypeError as error:
         raise ModelError(f"the report of '{record.plugin}' is not numbers and text: {error}") from error
+
+
+def _trained_on(data: TrainedOn) -> dict[str, Any]:
+    content: dict[str, Any] = {"source": data.source, "sha256": data.sha256, "events": data.events}
+    # What only samplers have is not in the records of others.
+    if data.process:
+        content["process"] = data.process
+    if data.budget is not None:
+        content["budget"] = data.budget
+    return content
 
 
 def record_from_json(place: Path, content: bytes) -> ModelRecord:

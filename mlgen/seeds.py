@@ -18,6 +18,11 @@ class Work(enum.IntEnum):
     UNWEIGHT = 3
     VALIDATE = 4
     COMPARE = 5
+    TRAIN_SAMPLER = 6
+    SAMPLE_PHASE_SPACE = 7
+    DRAW_SUBPROCESS = 8
+    WRITE_EVENT = 9
+    INTEGRATE = 10
 
 
 def random_generator(seed: int, work: Work, batch: int = 0, *parts: int) -> np.random.Generator:

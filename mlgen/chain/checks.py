@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mlgen.events import EventBatch
-from mlgen.stages import Unweighted
+from mlgen.stages import Points, Unweighted
 
 
 def check_generated(batch: object, n: int, declared: Iterable[str]) -> None:
@@ -42,3 +42,38 @@ def check_unweighted(unweighted: object, candidates: int) -> None:
         raise ValueError(f"unweight() gave indices that are not ascending within the {candidates} candidates")
     if not np.all(np.isfinite(weight)):
         raise ValueError("unweight() gave a weight that is not finite")
+
+
+def check_points(points: object, n: int, dimensions: int, channels: int) -> None:
+    """Check what a sampler of phase space gave for `n` points.
+
+    Raises:
+        ValueError: They are not `n` points in the hypercube, with a channel and a positive density each.
+    """
+    if not isinstance(points, Points):
+        raise ValueError(f"sample() gave {type(points).__name__}; Points are expected")
+    shapes = np.shape(points.x), np.shape(points.channel), np.shape(points.density)
+    if shapes != ((n, dimensions), (n,), (n,)):
+        raise ValueError(
+            f"sample() gave positions, channels and densities of shapes {shapes}; "
+            f"{((n, dimensions), (n,), (n,))} are expected"
+        )
+    if not np.all((points.x >= 0) & (points.x <= 1)):
+        raise ValueError("sample() gave a point outside the unit hypercube")
+    if not np.all((points.channel >= 0) & (points.channel < channels)):
+        raise ValueError(f"sample() gave a channel that is not there; there are {channels}")
+    if not np.all((points.density > 0) & np.isfinite(points.density)):
+        raise ValueError("sample() gave a density that is not positive and finite")
+
+
+def check_channel_weights(weights: object, n: int, channels: int) -> None:
+    """Check what a sampler gave as channel weights of `n` points.
+
+    Raises:
+        ValueError: They are not ``(n, channels)``, or not a partition of one.
+    """
+    array = np.asarray(weights)
+    if array.shape != (n, channels):
+        raise ValueError(f"channel_weights() gave shape {array.shape}; {(n, channels)} is expected")
+    if not (np.all(array >= 0) and np.all(np.abs(array.sum(axis=1) - 1) < 1e-6)):
+        raise ValueError("channel_weights() gave weights that are negative or do not sum to one")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgen.card import Card, InputSection, OutputSection
+from mlgen.card import CLASSICAL_SAMPLER, Card, InputSection, OutputSection
 from mlgen.chain.plan import plan_chain
 from mlgen.chain.run import run_chain
 from mlgen.errors import CardError
@@ -34,6 +34,9 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     is given one random half of the input, and the reference is the other half: the same events on both sides would
     agree far too well. A generator learns from what the card says, all of the input.
 
+    Of a [process], the reference is weighted events with the classical sampler (`mlgen.card.CLASSICAL_SAMPLER` with
+    its own settings), from a seed of its own: independent of all that it is compared with.
+
     Args:
         card: The card. Its outputs are not written; models that it names are trained and kept as in a run.
         reporter: Where progress goes.
@@ -44,7 +47,9 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     """
     replaced = [stage for stage in Stage if card.stage(stage) is not None]
     if not replaced:
-        raise CardError(f"{card.source}: no stage is replaced, so nothing can be compared; give [generator]")
+        raise CardError(f"{card.source}: no stage is replaced, so nothing can be compared; {_to_give(card)}")
+    if card.model.process is not None:
+        return _validate_process(card, replaced, reporter)
     if card.model.input is None:
         raise CardError(
             f"{card.source}: without [input] there is no chain to compare with: name the events that the chain would "
@@ -85,17 +90,55 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     return result
 
 
+def _to_give(card: Card) -> str:
+    return "give [generator]" if card.model.process is None else "give [phase_space] or [unweighting]"
+
+
+def _validate_process(card: Card, replaced: Sequence[Stage], reporter: Reporter) -> ValidationResult:
+    with tempfile.TemporaryDirectory(prefix="mlgen-validate-") as name:
+        folder = Path(name)
+        # Planned as a run is, so that what is wrong with any stage is said before the first event.
+        for _, stages in _variants(card, replaced):
+            plan_chain(_with_stages(card, stages, folder / "planned.lhe"))
+        with_model = _with_model(card, folder)
+        # Not the card's own, nor one that a user is likely to have chosen.
+        other_seed = int(random_generator(card.model.run.seed, Work.COMPARE, 4).integers(2**62))
+        run_section = card.model.run.model_copy(update={"seed": other_seed})
+        independent = dataclasses.replace(card, model=card.model.model_copy(update={"run": run_section}))
+        path = _run_process(independent, (), folder / "reference.lhe", reporter)
+        origin = f"nothing replaced: phase space {CLASSICAL_SAMPLER}, weighted, another seed"
+        reference = SampleFiles("nothing replaced", (path,), origin=_shown(card, origin))
+        samples = []
+        for number, (name, stages) in enumerate(_variants(card, replaced)):
+            path = _run_process(with_model, stages, folder / f"{number}.lhe", reporter)
+            samples.append(SampleFiles(name, (path,), origin=_shown(card, name)))
+        return validate(reference, samples, card.model.validation, seed=card.model.run.seed, reporter=reporter)
+
+
+def _run_process(card: Card, stages: Sequence[Stage], path: Path, reporter: Reporter) -> Path:
+    run_chain(plan_chain(_with_stages(card, stages, path)), reporter)
+    return path
+
+
+def _with_stages(card: Card, stages: Sequence[Stage], output: Path) -> Card:
+    """The card with only some of its stages, and with one output."""
+    left_out = {stage.value: None for stage in Stage if stage not in stages}
+    update = {**left_out, "output": OutputSection(files=[str(output.absolute())])}
+    return dataclasses.replace(card, model=card.model.model_copy(update=update))
+
+
 def _shown(card: Card, what: str) -> tuple[str, ...]:
     return (f"{card.source}: {what}",)
 
 
 def _with_model(card: Card, folder: Path) -> Card:
-    """The card, its generator with a folder for its model: it is trained once, whatever number of chains use it."""
-    section = card.model.generator
-    if section is None or section.model is not None:
-        return card
-    section = section.model_copy(update={"model": str((folder / "model").absolute())})
-    return dataclasses.replace(card, model=card.model.model_copy(update={"generator": section}))
+    """The card, what it trains with a folder for its model: trained once, whatever number of chains use it."""
+    changes = {}
+    for name in ("phase_space", "generator"):
+        section = getattr(card.model, name)
+        if section is not None and section.model is None:
+            changes[name] = section.model_copy(update={"model": str((folder / f"model of {name}").absolute())})
+    return dataclasses.replace(card, model=card.model.model_copy(update=changes)) if changes else card
 
 
 def _variants(card: Card, replaced: Sequence[Stage]) -> Iterator[tuple[str, tuple[Stage, ...]]]:
@@ -133,7 +176,5 @@ def _run(card: Card, stages: Sequence[Stage], stem: Path, reporter: Reporter) ->
     with open_events(*inputs, format_name=card.model.input.format if card.model.input else None) as events:
         suffix = _KEEPS.get(events.formats[0], "lhe")
     path = stem.with_suffix(f".{suffix}").absolute()
-    left_out = {stage.value: None for stage in Stage if stage not in stages}
-    model = card.model.model_copy(update={**left_out, "output": OutputSection(files=[str(path)])})
-    run_chain(plan_chain(dataclasses.replace(card, model=model)), reporter)
+    run_chain(plan_chain(_with_stages(card, stages, path)), reporter)
     return path

@@ -18,8 +18,17 @@ from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.report import write_report
 from mlgen.report.training import training_page
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import EventGenerator, Reporter
-from mlgen.store import REPORT_FILE, TrainedOn, differences, load_model, read_record, save_model, state_to_bytes
+from mlgen.stages import Contract, EventGenerator, Reporter, TrainingReport
+from mlgen.store import (
+    REPORT_FILE,
+    StoredModel,
+    TrainedOn,
+    differences,
+    load_model,
+    read_record,
+    save_model,
+    state_to_bytes,
+)
 
 
 def trained_generator(
@@ -77,11 +86,7 @@ def _trained(
 ) -> tuple[EventGenerator, StageResult, int]:
     seed = plan.card.model.run.seed
     if stage.model is not None:
-        # Before the training: afterwards it would be lost.
-        try:
-            stage.model.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ModelError(f"{stage.model}: the folder cannot be made: {error.strerror}") from error
+        make_parent(stage.model)
     generator = cast(EventGenerator, plugin_manager().create(stage.registered, stage.settings))
     counted = _Counted(events)
     with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
@@ -91,23 +96,8 @@ def _trained(
     sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
     trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
     if stage.model is not None:
-        save_model(
-            stage.model,
-            stage.registered,
-            stage.settings,
-            generator,
-            trained_on=trained_on,
-            seed=seed,
-            report=report,
-            force=plan.retrain,
-        )
-        # From here on the model on disk is what is used, as it will be in the next run.
-        stored = load_model(stage.model, stage.registered, stage.settings)
+        stored = keep_model(plan, stage, generator, trained_on, report)
         generator, sha256 = cast(EventGenerator, stored.implementation), stored.sha256
-        page = training_page(
-            stored.record, model=str(stage.model), sha256=sha256, exactness=stage.exactness.value, trained=True
-        )
-        write_report(page, stage.model / REPORT_FILE, force=True)
     result = stage_result(
         stage,
         trained=True,
@@ -118,6 +108,47 @@ def _trained(
         remarks=report.remarks,
     )
     return generator, result, counted.events
+
+
+def make_parent(folder: Path) -> None:
+    """Make the folder that a model is to stand in: before the training, because afterwards it would be lost.
+
+    Raises:
+        ModelError: It cannot be made.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+
+
+def keep_model(
+    plan: Plan, stage: PlannedStage, implementation: Contract, trained_on: TrainedOn, report: TrainingReport
+) -> StoredModel:
+    """Save what was trained in the stage's model folder, with its report, and load it again.
+
+    From here on the model on disk is what is used, as it will be in the next run.
+
+    Raises:
+        ModelError: It cannot be kept.
+    """
+    folder = cast(Path, stage.model)
+    save_model(
+        folder,
+        stage.registered,
+        stage.settings,
+        implementation,
+        trained_on=trained_on,
+        seed=plan.card.model.run.seed,
+        report=report,
+        force=plan.retrain,
+    )
+    stored = load_model(folder, stage.registered, stage.settings)
+    page = training_page(
+        stored.record, model=str(folder), sha256=stored.sha256, exactness=stage.exactness.value, trained=True
+    )
+    write_report(page, folder / REPORT_FILE, force=True)
+    return stored
 
 
 class _Counted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlgen.card import Card
+from mlgen.card import CLASSICAL_SAMPLER, Card
 from mlgen.errors import CardError
 from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
@@ -15,11 +15,14 @@ from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
 _NOT_YET = {
-    "process": "this version starts from event files: give [input] instead of [process]",
-    "phase_space": "phase space is sampled for a [process] only, which this version cannot start from",
-    "amplitude": "amplitudes are computed for a [process] only, which this version cannot start from",
+    "amplitude": "this version computes the amplitudes of a process with its matrix elements; leave the section out",
     "shower": "this version ends with hard events: write LHE or HepMC, and shower the file",
     "calorimeter": "this version ends with hard events, before the detector",
+}
+#: Sections that belong to a [process].
+_FOR_A_PROCESS = {
+    "phase_space": "phase space is sampled for a [process]: give one, or leave this section out",
+    "integration": "what is integrated is a [process]: give one, or leave this section out",
 }
 
 
@@ -49,20 +52,30 @@ class PlannedStage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is going to happen: the source of events, the stages, the files that come out."""
+    """What is going to happen: the source of events, the stages, the files that come out.
+
+    Events come from `inputs`, from `generator`, or from the card's [process] through `sampler`.
+    """
 
     card: Card
     inputs: tuple[Path, ...]
     outputs: tuple[Path, ...]
     generator: PlannedStage | None
     unweighting: PlannedStage | None
+    sampler: PlannedStage | None = None
     force: bool = False
     retrain: bool = False
 
     @property
+    def budget(self) -> int | None:
+        """Integrand points that the card allows for the training of the sampler."""
+        section = self.card.model.phase_space
+        return section.budget if section is not None else None
+
+    @property
     def stages(self) -> tuple[PlannedStage, ...]:
         """The replaced stages, in the order of the chain."""
-        return tuple(stage for stage in (self.generator, self.unweighting) if stage is not None)
+        return tuple(stage for stage in (self.sampler, self.generator, self.unweighting) if stage is not None)
 
     @property
     def exactness(self) -> Exactness:
@@ -88,19 +101,22 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
     for section, reason in _NOT_YET.items():
         if getattr(card.model, section) is not None:
             raise CardError(f"{card.source}: [{section}]: {reason}")
+    if card.model.process is not None:
+        return _plan_process(card, force=force, retrain=retrain, training_only=training_only)
+    for section, reason in _FOR_A_PROCESS.items():
+        if getattr(card.model, section) is not None:
+            raise CardError(f"{card.source}: [{section}]: {reason}")
     inputs = tuple(card.path(name) for name in card.model.input.file) if card.model.input else ()
     if sum(str(path) == "-" for path in inputs) > 1:
         raise CardError(f"{card.source}: [input] file: standard input ('-') can be read once only")
     generator = _planned(card, Stage.GENERATOR)
     unweighting = _planned(card, Stage.UNWEIGHTING)
-    if generator is not None and generator.model is not None and (retrain or not generator.trained):
-        # Found out now, and not after hours of training.
-        check_free(generator.model, force=retrain)
+    _check_model(generator, retrain)
     if not inputs and not (generator and generator.trained):
         missing = f" ('{generator.model}' is not there)" if generator and generator.model else ""
         raise CardError(
-            f"{card.source}: there is nothing to start from: give [input] with an event file, "
-            f"or [generator] with a trained model{missing}"
+            f"{card.source}: there is nothing to start from: give [input] with an event file, [process] with a "
+            f"reaction, or [generator] with a trained model{missing}"
         )
     outputs: tuple[Path, ...] = ()
     if not training_only:
@@ -109,7 +125,58 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
         raise CardError(f"{card.source}: there is nothing to train: give [generator]")
     elif generator.model is None or not inputs:
         raise CardError(f'{card.source}: training needs [input] with events and [generator] model = "FOLDER"')
-    return Plan(card, inputs, outputs, generator, unweighting, force, retrain)
+    return Plan(card, inputs, outputs, generator, unweighting, force=force, retrain=retrain)
+
+
+def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
+    """Check that the process of a card can be integrated. Outputs and unweighting of the card are not looked at.
+
+    Raises:
+        CardError: The card has no process.
+        PluginError: The sampler is not there.
+        ModelError: Its model cannot be kept where the card says.
+    """
+    if card.model.process is None:
+        raise CardError(
+            f"{card.source}: there is no [process] to integrate; 'mlgen init --process' writes a card with one"
+        )
+    sampler = _planned_sampler(card, retrain)
+    return Plan(card, (), (), None, None, sampler, retrain=retrain)
+
+
+def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool) -> Plan:
+    if card.model.generator is not None:
+        raise CardError(
+            f"{card.source}: [generator]: it learns from events: write those of [process] into a file first (a card "
+            "without [generator]), and name that file as [input] of a second card"
+        )
+    sampler = _planned_sampler(card, retrain)
+    unweighting = _planned(card, Stage.UNWEIGHTING)
+    outputs: tuple[Path, ...] = ()
+    if training_only:
+        if sampler.model is None:
+            raise CardError(f'{card.source}: training needs a place for the model: [phase_space] model = "FOLDER"')
+    else:
+        outputs = _planned_outputs(card, (), force=force)
+        if card.model.run.events is None:
+            raise CardError(f"{card.source}: [run] events is missing: how many events of the process to write")
+    return Plan(card, (), outputs, None, unweighting, sampler, force, retrain)
+
+
+def _planned_sampler(card: Card, retrain: bool) -> PlannedStage:
+    """The card's sampler; the classical one with its own settings where the card replaces nothing."""
+    sampler = _planned(card, Stage.PHASE_SPACE)
+    if sampler is None:
+        registered = plugin_manager().find(Stage.PHASE_SPACE, CLASSICAL_SAMPLER)
+        sampler = PlannedStage(registered, registered.offer.settings(), None)
+    _check_model(sampler, retrain)
+    return sampler
+
+
+def _check_model(stage: PlannedStage | None, retrain: bool) -> None:
+    if stage is not None and stage.model is not None and (retrain or not stage.trained):
+        # Found out now, and not after hours of training.
+        check_free(stage.model, force=retrain)
 
 
 def _planned(card: Card, stage: Stage) -> PlannedStage | None:

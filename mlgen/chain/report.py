@@ -96,12 +96,23 @@ def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
 
 def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
     """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes."""
+    return _record(plan, stages, "run")
+
+
+def process_provenance(
+    plan: Plan, stages: tuple[StageResult, ...], process: Mapping[str, Any], command: str
+) -> dict[str, Any]:
+    """As `provenance`, for a [process]: with the fingerprint of the process, all that defines its cross section."""
+    return _record(plan, stages, command) | {"process": dict(process)}
+
+
+def _record(plan: Plan, stages: tuple[StageResult, ...], command: str) -> dict[str, Any]:
     identity = ("stage", "plugin", "version", "distribution", "exactness", "settings")
     kept = (*identity, "model_sha256", "trained_on_sha256", "remarks")
     return {
         "program": "mlgen",
         "version": mlgen.__version__,
-        "command": "run",
+        "command": command,
         "seed": plan.card.model.run.seed,
         "exactness": plan.exactness.value,
         "inputs": list(plan.card.model.input.file) if plan.card.model.input else [],

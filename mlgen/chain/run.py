@@ -8,7 +8,6 @@ import math
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,31 +19,17 @@ from mlgen.chain.checks import check_generated, check_unweighted
 from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
+from mlgen.chain.timing import Timer
 from mlgen.chain.weight_distribution import WeightDistribution
+from mlgen.chain.writing import write_outputs
 from mlgen.errors import WriteFailure
-from mlgen.events import EventBatch, rebatched
+from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream, open_events
-from mlgen.formats.writing import Output, create_events
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import Candidates, EventGenerator, Progress, ProgressCallback, Reporter, Unweighter, silent
+from mlgen.stages import Candidates, EventGenerator, Progress, Reporter, Unweighter, silent
 from mlgen.trials import attributes_without_trials, trials_of
-
-
-@dataclass(slots=True)
-class _Timer:
-    """Wall time by piece of work."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextlib.contextmanager
-    def __call__(self, work: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[work] = self.seconds.get(work, 0.0) + time.perf_counter() - start
 
 
 @dataclass(slots=True)
@@ -96,7 +81,11 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
     Raises:
         mlgen.errors.MlgenError: Whatever goes wrong; no output is left under its name then.
     """
-    timer = _Timer()
+    if plan.card.model.process is not None:
+        from mlgen.chain.process_run import run_process
+
+        return run_process(plan, reporter)
+    timer = Timer()
     with contextlib.ExitStack() as stack:
         events, files = _opened_input(plan, stack)
         stages: list[StageResult] = []
@@ -107,18 +96,10 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         if unweighter is not None:
             stages.append(stage_result(cast(PlannedStage, plan.unweighting)))
         run_info = _output_run_info(plan, source, unweighter, tuple(stages))
-        output_format = plan.card.model.output.format if plan.card.model.output else None
-        outputs = [
-            stack.enter_context(create_events(path, run_info, force=plan.force, format_name=output_format))
-            for path in plan.outputs
-        ]
-        with reporter("writing events") as progress, timer("events"):
-            count = _write(plan, source, unweighter, outputs, progress)
-            # All of them or none: no output appears under its name before every one is whole.
-            for output in outputs:
-                output.finish()
-            for output in outputs:
-                output.publish()
+        written = _chosen(plan, source, unweighter)
+        # Of what is accepted of several candidates, the number is not known before.
+        total = source.count if unweighter is None else None
+        count = write_outputs(plan, run_info, written, total, reporter, timer)
         skipped = events.skipped.count if events is not None else 0
     if unweighter is not None:
         with plugin_errors(cast(PlannedStage, plan.unweighting).registered):
@@ -146,6 +127,14 @@ def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
     Raises:
         mlgen.errors.MlgenError: Whatever goes wrong; no half-written model is left.
     """
+    if plan.sampler is not None:
+        from mlgen.chain.process_source import open_process
+        from mlgen.chain.samplers import trained_sampler
+
+        with reporter("preparing the process"):
+            process = open_process(plan.card)
+        _, trained, _ = trained_sampler(plan, plan.sampler, process, reporter)
+        return trained
     with contextlib.ExitStack() as stack:
         events, files = _opened_input(plan, stack)
         _, result, _ = trained_generator(plan, cast(PlannedStage, plan.generator), events, files, reporter)
@@ -187,7 +176,7 @@ def _repeatable(path: Path, stack: contextlib.ExitStack) -> Path:
 
 
 def _source(
-    plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: _Timer
+    plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: Timer
 ) -> tuple[_Source, StageResult | None]:
     wanted = plan.card.model.run.events
     if plan.generator is None:
@@ -201,7 +190,7 @@ def _source(
     return _Source(run_info, plan, generator=generator, count=count), trained
 
 
-def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: _Timer) -> Unweighter | None:
+def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: Timer) -> Unweighter | None:
     stage = plan.unweighting
     if stage is None:
         return None
@@ -234,28 +223,10 @@ def _output_run_info(
     return info.replace(provenance=(*info.provenance, provenance(plan, stages)))
 
 
-def _write(
-    plan: Plan,
-    source: _Source,
-    unweighter: Unweighter | None,
-    outputs: list[Output],
-    progress: ProgressCallback,
-) -> int:
-    written, seen, start = 0, 0, time.perf_counter()
-
-    def chosen() -> Iterator[EventBatch]:
-        nonlocal seen
-        for index, batch in enumerate(source):
-            seen += len(batch)
-            yield _unweighted(plan, source, unweighter, batch, index) if unweighter is not None else batch
-
-    for batch in rebatched(chosen(), plan.card.model.run.batch_size):
-        for output in outputs:
-            output.write(batch)
-        written += len(batch)
-        rate = written / (time.perf_counter() - start)
-        progress(Progress(seen, source.count or 0, "events/s", rate))
-    return written
+def _chosen(plan: Plan, source: _Source, unweighter: Unweighter | None) -> Iterator[EventBatch]:
+    """The events that are written."""
+    for index, batch in enumerate(source):
+        yield _unweighted(plan, source, unweighter, batch, index) if unweighter is not None else batch
 
 
 def _unweighted(plan: Plan, source: _Source, unweighter: Unweighter, batch: EventBatch, index: int) -> EventBatch:

@@ -18,6 +18,7 @@ from mlgen.errors import MlgenError
 COMMANDS = {
     "run": "Run a card, or replace a stage for an event file.",
     "train": "Train the model that a card names.",
+    "integrate": "Compute the cross section of a card's process.",
     "validate": "Compare samples with a reference and write a report.",
     "convert": "Convert event files to another format.",
     "info": "Say what is in an event file.",
@@ -62,6 +63,7 @@ def cli(debug: bool, no_plugins: bool) -> None:
     mlgen init card.toml                                  a card to start from
     mlgen run card.toml                                   run it
     mlgen run events.lhe.gz --generator cfm -o new.lhe.gz
+    mlgen integrate card.toml                             the cross section of a card's process
     mlgen convert events.lhe.gz events.root
     mlgen validate truth.lhe.gz new.lhe.gz                is it right? a report
     """  # noqa: D301 - click wants a real \b

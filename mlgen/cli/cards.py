@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mlgen.card import COMMAND_LINE, Card, card_from, load_card
+from mlgen.card import CLASSICAL_SAMPLER, COMMAND_LINE, Card, card_from, load_card
 from mlgen.errors import UserError
 
 
@@ -54,7 +54,10 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         ("input_format", "input", "format"),
         ("generator", "generator", "plugin"),
         ("unweighting", "unweighting", "plugin"),
-        ("model", "generator", "model"),
+        ("sampler", "phase_space", "plugin"),
+        ("precision", "integration", "precision"),
+        ("time", "integration", "time"),
+        ("points", "integration", "points"),
         ("output_format", "output", "format"),
         ("select", "validation", "select"),
     ):
@@ -64,7 +67,11 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         # Files named on the command line are where the user says, not next to the card.
         content.setdefault("output", {})["files"] = [_from_here(name) for name in overrides["output"]]
     if overrides.get("model") is not None:
-        content["generator"]["model"] = _from_here(overrides["model"])
+        # Of a process, the model is the sampler's; which is the classical one where the card names none.
+        stage = "phase_space" if "process" in content else "generator"
+        if stage == "phase_space":
+            content.setdefault(stage, {}).setdefault("plugin", CLASSICAL_SAMPLER)
+        content.setdefault(stage, {})["model"] = _from_here(overrides["model"])
     if overrides.get("only"):
         content.setdefault("validation", {})["only"] = list(overrides["only"])
     if overrides.get("no_classifier"):
@@ -129,7 +136,9 @@ def _relocated(card: Card, directory: Path | None) -> Card:
     if card.model.output is not None:
         files = [name if name == "-" else str((directory / name).absolute()) for name in card.model.output.files]
         changes["output"] = card.model.output.model_copy(update={"files": files})
-    if card.model.generator is not None and card.model.generator.model is not None:
-        model = str((directory / card.model.generator.model).absolute())
-        changes["generator"] = card.model.generator.model_copy(update={"model": model})
+    for name in ("phase_space", "generator"):
+        section = getattr(card.model, name)
+        if section is not None and section.model is not None:
+            model = str((directory / section.model).absolute())
+            changes[name] = section.model_copy(update={"model": model})
     return dataclasses.replace(card, model=card.model.model_copy(update=changes))

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="CARD|EVENTS", nargs=-1, required=True)
 @click.option("--generator", metavar="NAME", help="Replace the hard-event generation by this plugin.")
 @click.option("--unweighting", metavar="NAME", help="Unweight with this plugin.")
-@click.option("--model", metavar="DIR", help="Folder of the generator's model; trained there when missing.")
-@click.option("-n", "--events", type=click.IntRange(min=1), help="Events to generate, or to read from the input.")
+@click.option("--sampler", metavar="NAME", help="Sample the phase space of the card's process with this plugin.")
+@click.option(
+    "--model", metavar="DIR", help="Folder of the generator's, or the sampler's, model; trained there when missing."
+)
+@click.option("-n", "--events", type=click.IntRange(min=1), help="Events to write, or to read from the input.")
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of the run.")
 @click.option("--set", "settings", metavar="SECTION.KEY=VALUE", multiple=True, help="Set a key of the card.")
 @click.option("-o", "--output", metavar="FILE", multiple=True, help="File to write; may be given several times.")

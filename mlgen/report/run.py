@@ -44,6 +44,13 @@ _MEANINGS = {
     "negative_fraction": "share of the kept events that have a negative weight",
     "effective_sample_size": "number of unit-weight events with the same statistical power, (Σw)² / Σw² (Kish)",
 }
+#: Likewise of the sampling of phase space.
+_SAMPLING_MEANINGS = {
+    "integrand_calls": "points that were evaluated for the training",
+    "efficiency_at_0.1%_overweight_share": "share of the candidates that an unweighting would keep, with 0.1 % of the "
+    "cross section in overweights",
+    "efficiency_at_largest_weight": "the same without overweights",
+}
 _UNWEIGHTING = "unweighting"
 
 
@@ -150,8 +157,8 @@ def run_page(
     sections = [_outcome(result)]
     if figures:
         sections.append(Section("Pictures", (FigureGrid(figures),)))
-    sections += [_stage(stage) for stage in result.stages]
-    sections += [Section("Time", (_times(result.seconds),)), _provenance(provenance)]
+    sections += [stage_section(stage) for stage in result.stages]
+    sections += [Section("Time", (times_table(result.seconds),)), provenance_section(provenance)]
     return Page(
         title=title or ", ".join(path.name for path in result.outputs) or "Run of mlgen",
         subtitle=_subtitle(result, provenance),
@@ -164,7 +171,9 @@ def run_page(
 def _subtitle(result: RunLike, provenance: Mapping[str, Any]) -> str:
     stages = ", ".join(f"{stage.stage.replace('_', ' ')} by {stage.plugin}" for stage in result.stages)
     inputs = ", ".join(str(name) for name in provenance.get("inputs", ()))
-    return "; ".join(part for part in (stages or "no stage replaced", f"from {inputs}" if inputs else "") if part)
+    reaction = provenance.get("process", {}).get("reaction", "")
+    parts = (reaction, stages or "no stage replaced", f"from {inputs}" if inputs else "")
+    return "; ".join(part for part in parts if part)
 
 
 def _verdict(result: RunLike) -> Verdict:
@@ -228,12 +237,15 @@ def _outcome(result: RunLike) -> Section:
     return Section("Outcome", outputs)
 
 
-def _stage(stage: StageLike) -> Section:
+def stage_section(stage: StageLike) -> Section:
+    """Return the section of one stage: its figures, settings and remarks."""
     items: list[Item] = [Remarks(stage.remarks)]
     if stage.model:
         items.append(Text((f"The model was {'trained in this run' if stage.trained else 'there already'}.",)))
     if stage.figures:
-        rows = [(_spoken(name), value, _MEANINGS.get(name)) for name, value in stage.figures.items()]
+        rows = [
+            (_spoken(name), value, (_MEANINGS | _SAMPLING_MEANINGS).get(name)) for name, value in stage.figures.items()
+        ]
         columns = [Column("figure"), Column("value", Kind.NUMBER), Column("meaning")]
         if not any(row[2] for row in rows):
             items.append(Table("Figures", columns[:2], [row[:2] for row in rows]))
@@ -244,7 +256,8 @@ def _stage(stage: StageLike) -> Section:
     return Section(f"{_spoken(stage.stage).capitalize()}: {stage.plugin}", items, status=_exactness(stage.exactness))
 
 
-def _times(seconds: Mapping[str, float]) -> Table:
+def times_table(seconds: Mapping[str, float]) -> Table:
+    """Return a table of wall times by piece of work."""
     total = sum(seconds.values())
     rows = [
         (work, Cell(value, text=f"{value:,.2f}"), Cell(value / total if total else math.nan, text=_share(value, total)))
@@ -253,7 +266,8 @@ def _times(seconds: Mapping[str, float]) -> Table:
     return Table("Wall time", (Column("work"), Column("time", Kind.NUMBER, "s"), Column("share", Kind.NUMBER)), rows)
 
 
-def _provenance(provenance: Mapping[str, Any]) -> Section:
+def provenance_section(provenance: Mapping[str, Any]) -> Section:
+    """Return the section that says what made the outputs."""
     content = {name: value for name, value in provenance.items() if name != "card"}
     entries: dict[str, Value] = {
         name: Code(str(provenance[name])) for name in ("program", "version", "command", "seed") if name in provenance

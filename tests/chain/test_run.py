@@ -238,7 +238,7 @@ def test_a_card_that_cannot_be_run(text, error, message, tmp_path):
         plan_chain(card(text, tmp_path))
 
 
-@pytest.mark.parametrize("name", ["zjet.toml", "unweight.toml"])
+@pytest.mark.parametrize("name", ["zjet.toml", "unweight.toml", "drell_yan.toml"])
 def test_every_example_card_can_be_planned(name, examples, tmp_path):
     from mlgen.card import load_card
 

@@ -212,14 +212,20 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, message, mlgen_comm
 
 
 @pytest.mark.parametrize(
-    "section", ["[process]\nreaction = 'g g > t t~'", "[phase_space]\nplugin = 'x'", "[shower]\nprogram = 'pythia8'"]
+    ("section", "message"),
+    [
+        ("[amplitude]\nplugin = 'x'", "this version"),
+        ("[phase_space]\nplugin = 'x'", "sampled for a [process]"),
+        ("[integration]\npoints = 1000", "integrated is a [process]"),
+        ("[shower]\nprogram = 'pythia8'", "this version"),
+    ],
 )
-def test_what_cannot_be_run_yet_is_said(section, mlgen_command, tmp_path):
+def test_what_cannot_be_run_yet_is_said(section, message, mlgen_command, tmp_path):
     card = tmp_path / "card.toml"
     card.write_text(f"{section}\n[output]\nfiles = ['x.lhe']\n")
     code, _, err = mlgen_command("run", card)
     assert code == 2
-    assert "this version" in err
+    assert message in err
 
 
 def test_a_failure_while_running_is_exit_code_1(mlgen_command, events):

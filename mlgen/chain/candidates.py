@@ -1,0 +1,101 @@
+"""Weighted points of a process, as a trained sampler draws them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlgen.chain.checks import check_channel_weights, check_points
+from mlgen.chain.plan import PlannedStage
+from mlgen.chain.spool import KeptCandidates
+from mlgen.plugins import plugin_errors
+from mlgen.stages import FloatArray, IntArray, PhaseSpaceSampler
+
+if TYPE_CHECKING:
+    from mlgen.hard_process.hard_process import HardProcess
+    from mlgen.hard_process.integrand import HardPoints, PointCounts
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateBatch:
+    """Points of a process with their weights.
+
+    Args:
+        points: The points themselves.
+        channel: The channel that each was drawn for, ``(n,)``.
+        factor: Channel weight over density, ``(n,)``; zero where the integrand is.
+        weight: In pb, ``(n,)``: the mean over all points, zeros included, is the cross section.
+    """
+
+    points: HardPoints
+    channel: IntArray
+    factor: FloatArray
+    weight: FloatArray
+
+    def contributions(self) -> FloatArray:
+        """The part of each subprocess in the weights, in pb, ``(n, subprocesses)``."""
+        return np.asarray(self.factor[:, np.newaxis] * self.points.subprocess_values)
+
+
+class CandidateSource:
+    """Draws points of a process.
+
+    Args:
+        process: The process.
+        stage: The sampler's part of the plan.
+        sampler: The trained sampler.
+    """
+
+    def __init__(self, process: HardProcess, stage: PlannedStage, sampler: PhaseSpaceSampler) -> None:
+        self.process = process
+        self._stage = stage
+        self._sampler = sampler
+
+    @property
+    def counts(self) -> PointCounts:
+        """Points evaluated so far, in the training too, and what was wrong with how many."""
+        return self.process.integrand.counts
+
+    def draw(self, n: int, rng: np.random.Generator) -> CandidateBatch:
+        """Draw `n` points and evaluate them.
+
+        Raises:
+            mlgen.errors.PluginFailure: The sampler failed, or gave something that is not what its contract says.
+        """
+        integrand = self.process.integrand
+        channels = len(integrand.channels)
+        with plugin_errors(self._stage.registered):
+            drawn = self._sampler.sample(n, rng)
+            check_points(drawn, n, integrand.dimensions, channels)
+        channel = np.asarray(drawn.channel)
+        points = integrand.points(drawn.x, channel)
+        # Where all is zero, nothing needs to be asked; a subprocess may be there though the sum vanishes.
+        inside = np.flatnonzero(np.any(points.subprocess_values != 0, axis=1))
+        factor = np.zeros(n)
+        if len(inside):
+            with plugin_errors(self._stage.registered):
+                alpha = self._sampler.channel_weights(points.features[inside], points.prior[inside])
+                check_channel_weights(alpha, len(inside), channels)
+            factor[inside] = alpha[np.arange(len(inside)), channel[inside]] / drawn.density[inside]
+        return CandidateBatch(points, channel, factor, factor * points.value)
+
+    def events(self, batch: CandidateBatch, rng: np.random.Generator) -> KeptCandidates:
+        """The points that can become events, each with a subprocess drawn in proportion to its contribution.
+
+        Where contributions to a point have both signs, the weight is that of the subprocess that was drawn, so that
+        the mean over many draws is right for each of them.
+        """
+        subprocess, sign = self.process.draw_subprocesses(batch.points, rng)
+        weight = batch.weight * sign
+        index = np.flatnonzero(weight)
+        points = batch.points
+        return KeptCandidates(
+            index,
+            weight[index],
+            subprocess[index],
+            points.momenta[index],
+            points.factorisation_scale[index],
+            points.alpha_s[index],
+        )

@@ -1,0 +1,260 @@
+"""Runs a [process]: from points of phase space to weighted or unweighted events.
+
+Pass 1 draws candidates in batches, evaluates each once, and keeps those that count in a temporary file. Pass 2 makes
+events of them. The pass in between, over the weights alone, is what an unweighting needs to choose its maximum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
+
+import mlgen
+from mlgen.chain.candidates import CandidateSource
+from mlgen.chain.checks import check_unweighted
+from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY, count_remarks, counts_since, nothing_counts
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.process_source import open_process
+from mlgen.chain.report import RunResult, StageResult, process_provenance, stage_result
+from mlgen.chain.samplers import trained_sampler
+from mlgen.chain.spool import CandidateSpool, KeptCandidates
+from mlgen.chain.sums import Sums
+from mlgen.chain.timing import Timer
+from mlgen.chain.weight_distribution import WeightDistribution
+from mlgen.chain.weight_efficiency import WeightModuli
+from mlgen.chain.writing import write_outputs
+from mlgen.errors import WeightError
+from mlgen.events import EventBatch
+from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.seeds import Work, random_generator
+from mlgen.stages import Candidates, FloatArray, IntArray, Progress, Reporter, Unweighter, silent
+
+#: Candidates of the smallest batch.
+SMALLEST_BATCH = 1_000
+#: How many more candidates a round may have than all before it.
+LARGEST_GROWTH = 8.0
+#: Candidates beyond those that the efficiency so far asks for, so that one round more is seldom needed.
+MARGIN = 1.05
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The events that are written: for each batch of the spool, places among its kept candidates and weights."""
+
+    places: list[IntArray]
+    weights: list[FloatArray]
+
+    @property
+    def largest(self) -> float:
+        return max((float(np.abs(weight).max()) for weight in self.weights if len(weight)), default=0.0)
+
+    @property
+    def negative(self) -> bool:
+        return any(bool(np.any(weight < 0)) for weight in self.weights)
+
+
+def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
+    """Run a plan that starts from a [process], and write its outputs.
+
+    ``events`` of the card is the number of events that are written: candidates are drawn until there are as many. Of
+    weighted events these are candidates with a weight other than zero. Candidates of weight zero stand in no file; the
+    weights are multiplied by the share of those that do not vanish, so that the weights of the file average to the
+    cross section. That share is estimated by (N - 1) / (T - 1), the unbiased estimate where T candidates had to be
+    drawn until N of them did not vanish.
+
+    Raises:
+        mlgen.errors.MlgenError: Whatever goes wrong; no output is left under its name then.
+    """
+    timer = Timer()
+    with reporter("preparing the process"), timer("process"):
+        process = open_process(plan.card)
+    sampling = cast(PlannedStage, plan.sampler)
+    with timer("training"):
+        sampler, trained, calls = trained_sampler(plan, sampling, process, reporter)
+    run = _ProcessRun(plan, CandidateSource(process, sampling, sampler), reporter, timer)
+    particles = len(process.subprocesses[0].pdg_ids)
+    with CandidateSpool(particles) as spool:
+        unweighting: tuple[StageResult, ...] = ()
+        if plan.unweighting is None:
+            chosen = run.weighted(spool)
+        else:
+            chosen, unweighting = run.unweighted(spool)
+        stages = (run.figures_of(trained, calls), *unweighting)
+        run_info = process.run_info(run.cross_section, run.error, chosen.largest, negative=chosen.negative)
+        record = process_provenance(plan, stages, process.fingerprint, "run")
+        run_info = run_info.replace(
+            provenance=(*run_info.provenance, record),
+            generator=f"mlgen {mlgen.__version__}",
+            init_text=f'<generator name="mlgen" version="{mlgen.__version__}"></generator>',
+        )
+        count = write_outputs(plan, run_info, run.events(spool, chosen), plan.card.model.run.events, reporter, timer)
+    return RunResult(
+        events=count,
+        cross_section=run_info.cross_section,
+        cross_section_error=run_info.cross_section_error,
+        exactness=plan.exactness.value,
+        outputs=plan.outputs,
+        stages=stages,
+        skipped=0,
+        seconds=timer.seconds,
+        remarks=run.remarks(),
+        provenance=record,
+        weights=run.distribution if plan.unweighting is not None else None,
+    )
+
+
+class _ProcessRun:
+    """Draws candidates into a spool and chooses events among them."""
+
+    def __init__(self, plan: Plan, source: CandidateSource, reporter: Reporter, timer: Timer) -> None:
+        self._plan, self._source, self._reporter, self._timer = plan, source, reporter, timer
+        self._wanted = cast(int, plan.card.model.run.events)
+        self._batch_size = plan.card.model.run.batch_size
+        self._seed = plan.card.model.run.seed
+        self._counts_before = dataclasses.replace(source.counts)
+        self._moduli = WeightModuli()
+        self._sums = Sums(0, np.zeros(1), np.zeros(1))
+        self._scale = 1.0
+        self._remarks: list[str] = []
+        self.distribution = WeightDistribution()
+
+    @property
+    def cross_section(self) -> float:
+        """In pb, from all candidates."""
+        return float(self._sums.mean[0]) * self._scale
+
+    @property
+    def error(self) -> float:
+        """Standard error of the cross section in pb."""
+        return float(self._sums.error[0]) * self._scale
+
+    def weighted(self, spool: CandidateSpool) -> _Chosen:
+        """Draw until as many candidates as wanted do not vanish; all of them are events."""
+        with self._reporter("drawing events") as progress, self._timer("candidates"):
+            while (missing := self._wanted - spool.kept) > 0:
+                share = spool.kept / spool.total if spool.kept else 1.0
+                self._draw(spool, missing / share * MARGIN, at_most=missing)
+                progress(Progress(spool.kept, self._wanted, "share that counts", spool.kept / spool.total))
+        kept, total = spool.kept, spool.total
+        share = (kept - 1) / (total - 1) if kept > 1 else kept / total
+        # The same share goes into the cross section, so that the file agrees with its own <init>.
+        self._scale = share / (kept / total)
+        batches = [spool.weights(number) for number in range(len(spool))]
+        weights = [batch[batch != 0] * share for batch in batches]
+        if kept < total:
+            self._remarks.append(
+                f"{total - kept:,} of {total:,} candidates have weight zero and are not written; the weights are "
+                f"multiplied by {share:.6g}, so that those of the file average to the cross section"
+            )
+        return _Chosen([np.arange(len(weight)) for weight in weights], weights)
+
+    def unweighted(self, spool: CandidateSpool) -> tuple[_Chosen, tuple[StageResult]]:
+        """Draw in growing rounds until enough candidates are accepted; the first of these are the events.
+
+        A round ends with an unweighting of all candidates so far, because what is accepted depends on the maximum,
+        and that on all candidates. Whether a candidate is accepted depends on its own weight, its own random number and
+        that maximum, so the order of the events tells nothing of them, and the first ones are as good as any. The
+        number of candidates depends on the weights through the share that is accepted, and so does the cross section,
+        by much less than its error: a round is planned with a margin, and is seldom followed by another.
+        """
+        stage = cast(PlannedStage, self._plan.unweighting)
+        needed = float(self._wanted)
+        while True:
+            with self._reporter("drawing candidates") as progress, self._timer("candidates"):
+                while spool.total < needed or not spool.kept:
+                    self._draw(spool, needed - spool.total)
+                    progress(Progress(spool.total, math.ceil(needed)))
+            with self._timer("unweighting"):
+                unweighter, chosen = self._choose(stage, spool)
+            accepted = sum(map(len, chosen.weights))
+            if accepted >= self._wanted:
+                break
+            growth = min(self._wanted / max(accepted, 1) * MARGIN, LARGEST_GROWTH)
+            needed = max(spool.total * growth, spool.total + min(SMALLEST_BATCH, self._batch_size))
+        with plugin_errors(stage.registered):
+            report = unweighter.report()
+        figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
+        if accepted > self._wanted:
+            self._remarks.append(f"{accepted:,} candidates were accepted; the first {self._wanted:,} are written")
+        return self._first(chosen), (stage_result(stage, figures=figures, remarks=report.remarks),)
+
+    def events(self, spool: CandidateSpool, chosen: _Chosen) -> Iterator[EventBatch]:
+        """Make the chosen candidates events, with colours."""
+        for number, (places, weight) in enumerate(zip(chosen.places, chosen.weights, strict=True)):
+            if not len(places):
+                continue
+            kept: KeptCandidates = spool.candidates(number)
+            yield self._source.process.events(
+                kept.momenta[places],
+                kept.subprocess[places],
+                weight,
+                kept.scale[places],
+                kept.alpha_s[places],
+                random_generator(self._seed, Work.WRITE_EVENT, number),
+            )
+
+    def figures_of(self, trained: StageResult, calls: int) -> StageResult:
+        """Add what was found of the sampler's weights to what its training said of it."""
+        at_share = self._moduli.at_overweight_share(OVERWEIGHT_SHARE)
+        figures = {
+            **trained.figures,
+            **({} if "integrand_calls" in trained.figures else {"integrand_calls": calls}),
+            "candidates": self._sums.points,
+            "effective_sample_size": float(self._sums.total[0] ** 2 / self._sums.squares[0]),
+            "efficiency_at_0.1%_overweight_share": at_share.efficiency,
+            "efficiency_at_largest_weight": self._moduli.at_largest().efficiency,
+        }
+        return dataclasses.replace(trained, figures=figures)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return (*count_remarks(counts_since(self._counts_before, self._source.counts)), *self._remarks)
+
+    def _draw(self, spool: CandidateSpool, estimate: float, *, at_most: int | None = None) -> None:
+        """Draw one batch into the spool; with `at_most`, only up to the candidate that is the last one needed."""
+        number = len(spool)
+        n = min(self._batch_size, max(math.ceil(estimate), min(SMALLEST_BATCH, self._batch_size)))
+        batch = self._source.draw(n, random_generator(self._seed, Work.SAMPLE_PHASE_SPACE, number))
+        kept = self._source.events(batch, random_generator(self._seed, Work.DRAW_SUBPROCESS, number))
+        if at_most is not None and len(kept) >= at_most:
+            n = int(kept.index[at_most - 1]) + 1
+            kept = KeptCandidates(*(getattr(kept, f.name)[:at_most] for f in dataclasses.fields(kept)))
+        spool.append(n, kept)
+        weight = np.zeros(n)
+        weight[kept.index] = kept.weight
+        self._sums = self._sums + Sums.of(weight)
+        self._moduli.add(np.abs(weight))
+        self.distribution.add(weight)
+        if not spool.kept and spool.total >= POINTS_WITHOUT_ANY:
+            raise nothing_counts(spool.total, self._source.counts)
+
+    def _choose(self, stage: PlannedStage, spool: CandidateSpool) -> tuple[Unweighter, _Chosen]:
+        """Unweight all candidates so far, those of weight zero among them."""
+        unweighter = cast(Unweighter, plugin_manager().create(stage.registered, stage.settings))
+        chosen = _Chosen([], [])
+        with plugin_errors(stage.registered):
+            unweighter.prepare(Candidates(spool.weights(number)) for number in range(len(spool)))
+        for number in range(len(spool)):
+            weight = spool.weights(number)
+            with plugin_errors(stage.registered):
+                accepted = unweighter.unweight(Candidates(weight), random_generator(self._seed, Work.UNWEIGHT, number))
+                check_unweighted(accepted, len(weight))
+            if np.any(weight[accepted.index] == 0):
+                raise WeightError(f"the unweighting '{stage.name}' accepted a candidate of weight zero")
+            # Places among the kept ones, from places among all.
+            chosen.places.append(np.searchsorted(np.flatnonzero(weight), accepted.index))
+            chosen.weights.append(np.asarray(accepted.weight, np.float64))
+        return unweighter, chosen
+
+    def _first(self, chosen: _Chosen) -> _Chosen:
+        """Only as many events as are wanted."""
+        first, left = _Chosen([], []), self._wanted
+        for places, weight in zip(chosen.places, chosen.weights, strict=True):
+            first.places.append(places[:left])
+            first.weights.append(weight[:left])
+            left -= len(first.places[-1])
+        return first

@@ -1,0 +1,110 @@
+"""Trained samplers of phase space: reused for the same process and settings, trained when they are not there yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mlgen.chain.models import keep_model, make_parent
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.process_source import process_differences, process_digest
+from mlgen.chain.report import StageResult, stage_result
+from mlgen.errors import ModelError
+from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.seeds import Work, random_generator
+from mlgen.stages import PhaseSpaceSampler, Reporter
+from mlgen.store import TrainedOn, differences, load_model, read_record, state_to_bytes
+
+if TYPE_CHECKING:
+    from mlgen.hard_process.hard_process import HardProcess
+
+
+def trained_sampler(
+    plan: Plan, stage: PlannedStage, process: HardProcess, reporter: Reporter
+) -> tuple[PhaseSpaceSampler, StageResult, int]:
+    """Return the sampler of a process, trained, with what is to be said of it.
+
+    Args:
+        plan: The plan.
+        stage: The sampler's part of it.
+        process: What it is trained on.
+        reporter: Where progress goes.
+
+    Returns:
+        The sampler, the record of the stage, and the integrand calls of its training (whenever that was).
+
+    Raises:
+        ModelError: A model is there, but was trained for another process or with other settings.
+        TrainingError: The process does not allow it.
+    """
+    if stage.model is not None and stage.trained and not plan.retrain:
+        return _reused(plan, stage, stage.model, process)
+    return _trained(plan, stage, process, reporter)
+
+
+def _reused(
+    plan: Plan, stage: PlannedStage, folder: Path, process: HardProcess
+) -> tuple[PhaseSpaceSampler, StageResult, int]:
+    advice = "Name another model folder, take this back, or train again with --retrain."
+    record = read_record(folder)
+    if changed := differences(record, stage.settings):
+        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{advice}")
+    trained_on = record.trained_on
+    if process_digest(process.fingerprint) != trained_on.sha256:
+        entries = process_differences(trained_on.process, process.fingerprint)
+        raise ModelError(
+            f"{folder}: the model there was trained for another process ({trained_on.source}); the card "
+            f"({process.settings.reaction}) differs in" + "".join(f"\n  {entry}" for entry in entries) + f"\n{advice}"
+        )
+    budget = plan.budget
+    if budget is not None and budget != trained_on.budget:
+        before = "the budget of its settings" if trained_on.budget is None else f"a budget of {trained_on.budget:,}"
+        raise ModelError(
+            f"{folder}: the model there was trained with {before} points, the card says {budget:,}\n{advice}"
+        )
+    stored = load_model(folder, stage.registered, stage.settings)
+    result = stage_result(
+        dataclasses.replace(stage, settings=stored.settings),
+        model=str(folder),
+        model_sha256=stored.sha256,
+        trained_on_sha256=trained_on.sha256,
+        figures=dict(record.report.figures),
+        remarks=record.report.remarks,
+    )
+    return cast(PhaseSpaceSampler, stored.implementation), result, trained_on.events
+
+
+def _trained(
+    plan: Plan, stage: PlannedStage, process: HardProcess, reporter: Reporter
+) -> tuple[PhaseSpaceSampler, StageResult, int]:
+    seed = plan.card.model.run.seed
+    if stage.model is not None:
+        make_parent(stage.model)
+    sampler = cast(PhaseSpaceSampler, plugin_manager().create(stage.registered, stage.settings))
+    before = process.integrand.counts.evaluated
+    with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
+        report = sampler.train(
+            process.integrand, plan.budget, random_generator(seed, Work.TRAIN_SAMPLER), progress=progress
+        )
+    calls = process.integrand.counts.evaluated - before
+    trained_on = TrainedOn(
+        process.settings.reaction, process_digest(process.fingerprint), calls, process.fingerprint, plan.budget
+    )
+    if stage.model is not None:
+        stored = keep_model(plan, stage, sampler, trained_on, report)
+        sampler, sha256 = cast(PhaseSpaceSampler, stored.implementation), stored.sha256
+    else:
+        with plugin_errors(stage.registered):
+            sha256 = hashlib.sha256(state_to_bytes(sampler.state())).hexdigest()
+    result = stage_result(
+        stage,
+        trained=True,
+        model=str(stage.model or ""),
+        model_sha256=sha256,
+        trained_on_sha256=trained_on.sha256,
+        figures=dict(report.figures),
+        remarks=report.remarks,
+    )
+    return sampler, result, calls

@@ -1,0 +1,250 @@
+"""Cross sections of processes: the estimate, its error, when it stops, and models that fit or do not."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from mlgen.card import parse_card
+from mlgen.chain import integrate, plan_chain, plan_integration, train_chain
+from mlgen.chain.sums import Sums, consistency
+from mlgen.chain.weight_efficiency import WeightModuli
+from mlgen.errors import CardError, ModelError, PluginFailure, ProcessError, TrainingError
+from mlgen.report import render
+from mlgen.store import read_record
+
+PROCESS = "[process]\nreaction = 'e- e+ > mu- mu+'\nbeams = ['e-', 'e+']\nenergy = 10\n"
+FLAT = "[phase_space]\nplugin = 'flat'\nbudget = 2000\n"
+
+
+def card(text, directory):
+    return parse_card(text, "card.toml", directory)
+
+
+def integrated(text, directory):
+    return integrate(plan_integration(card(text, directory)))
+
+
+def test_a_known_cross_section(known, tmp_path):
+    result = integrated(PROCESS + FLAT + "[integration]\npoints = 50_000\nbatch_size = 1000\n", tmp_path)
+    assert result.points == 50_000
+    assert result.stopped_by == "points"
+    assert abs(result.cross_section - known.cross_section) < 4 * result.error
+    # Var f = integral of f^2 - (integral of f)^2.
+    second_moment = 100 * (4 / 3) * (7 / 8) * (9 / 5) * (31 / 32)
+    error = math.sqrt((second_moment - known.cross_section**2) / 50_000)
+    assert result.error == pytest.approx(error, rel=0.05)
+    assert sum(c.cross_section for c in result.channels) == pytest.approx(result.cross_section, rel=1e-12)
+    parts = {c.name: c.cross_section for c in result.subprocesses}
+    assert parts == pytest.approx(
+        {"e- e+ > mu- mu+": 1.5 * result.cross_section, "e+ e- > mu- mu+": -0.5 * result.cross_section}
+    )
+    # A quarter of the points is inside the cuts.
+    assert result.outside_cuts == pytest.approx(37_500, abs=4 * math.sqrt(50_000 * 3 / 16))
+    assert result.effective_sample_size == pytest.approx(50_000 * known.cross_section**2 / second_moment, rel=0.05)
+    assert result.efficiency_at_maximum.overweight_share == 0
+    assert result.consistency.degrees_of_freedom == 9
+    assert "cross section" in render(result.page())
+
+
+def test_errors_cover_the_truth(known, tmp_path):
+    """Pulls over 60 seeds: mean 0 and width 1, at four standard errors each."""
+    text = PROCESS + FLAT + "[integration]\npoints = 2000\n[run]\nseed = {}\n"
+    results = [integrated(text.format(seed), tmp_path) for seed in range(60)]
+    pulls = np.array([(r.cross_section - known.cross_section) / r.error for r in results])
+    assert abs(pulls.mean()) < 4 / math.sqrt(60)
+    assert abs(pulls.std(ddof=1) - 1) < 4 / math.sqrt(2 * 59)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(known, tmp_path):
+    text = PROCESS + FLAT + "[integration]\npoints = 3000\n[run]\nseed = {}\n"
+    first, again, other = (integrated(text.format(seed), tmp_path).cross_section for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("limits", "stopped_by"),
+    [
+        ("precision = 0.02\npoints = 1_000_000\nbatch_size = 500", "precision"),
+        ("precision = 0.0001\npoints = 4000", "points"),
+        ("precision = 0.0001\ntime = 0.2\nbatch_size = 500", "time"),
+    ],
+)
+def test_it_stops_at_what_is_reached_first(limits, stopped_by, known, tmp_path):
+    result = integrated(PROCESS + FLAT + f"[integration]\n{limits}\n", tmp_path)
+    assert result.stopped_by == stopped_by
+    if stopped_by == "precision":
+        assert result.relative_error <= 0.02
+        assert result.points < 100_000
+        # Not before there is something to compare.
+        assert len(result.consistency.iterations) == 10
+
+
+def test_a_precision_is_reached_when_nothing_is_asked_for(known, tmp_path):
+    result = integrated(PROCESS + "[phase_space]\nplugin = 'vegas'\nbudget = 20_000\n", tmp_path)
+    assert (result.stopped_by, result.relative_error <= 0.001) == ("precision", True)
+
+
+def test_what_is_wrong_with_values_is_said(known, tmp_path):
+    text = PROCESS + FLAT + "[integration]\npoints = 2000\n"
+    assert integrated(text, tmp_path).remarks == ()
+    known.broken = "not finite"
+    result = integrated(text, tmp_path)
+    assert result.not_finite > 0
+    assert f"at {result.not_finite:,} of 2,000 points the integrand is not finite" in result.remarks[0]
+    known.broken = "negative"
+    result = integrated(text, tmp_path)
+    assert result.negative > 0
+    assert "the integrand is negative; they count as they are" in result.remarks[0]
+    assert result.cross_section < known.cross_section
+
+
+def test_a_process_without_phase_space_is_refused(known, tmp_path):
+    known.broken = "no phase space"
+    with pytest.raises((ProcessError, TrainingError)):
+        integrated(PROCESS + FLAT + "[integration]\npoints = 2000\n", tmp_path)
+
+
+def test_a_sampler_that_breaks_its_contract_is_named(known, tmp_path, monkeypatch):
+    from mlgen_vegas.flat_sampler import FlatSampler
+
+    monkeypatch.setattr(FlatSampler, "channel_weights", lambda self, features, prior: prior * 1.1)
+    with pytest.raises(PluginFailure, match=r"phase_space plugin 'flat' .*do not sum to one"):
+        integrated(PROCESS + FLAT, tmp_path)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("plugin", ["flat", "vegas"])
+def test_muon_pairs_at_low_energy(plugin, tmp_path):
+    """4 pi alpha^2 / (3 s), to which the Z adds some 1e-5 at 1 GeV; four standard errors."""
+    text = PROCESS.replace("energy = 10", "energy = 1")
+    result = integrated(
+        text + f"[phase_space]\nplugin = '{plugin}'\nbudget = 10_000\n[integration]\nprecision = 0.002\n", tmp_path
+    )
+    expected = 4 * math.pi / (3 * 132.507**2) * 0.3893793721e9
+    assert result.cross_section == pytest.approx(expected, abs=4 * result.error)
+    assert result.error < 0.0021 * expected
+
+
+def test_a_model_is_kept_and_used_for_its_process_only(known, tmp_path):
+    text = PROCESS + FLAT + "model = 'models/mu'\n[integration]\npoints = 2000\n"
+    trained = train_chain(plan_chain(card(text, tmp_path), training_only=True))
+    assert trained.trained
+    record = read_record(tmp_path / "models" / "mu")
+    assert record.trained_on.process["energy"] == 10
+    assert (record.trained_on.source, record.trained_on.budget) == ("e- e+ > mu- mu+", 2000)
+    assert record.trained_on.events <= 2000
+    result = integrated(text, tmp_path)
+    assert not result.stage.trained
+    assert result.stage.model_sha256 == trained.model_sha256
+    assert result.training_calls == record.trained_on.events
+    with pytest.raises(ModelError, match=r"another process \(e- e\+ > mu- mu\+\).*\n  energy: 10.0 then, 20.0 now\n"):
+        integrated(text.replace("energy = 10", "energy = 20"), tmp_path)
+    with pytest.raises(ModelError, match=r"a budget of 2,000 points, the card says 3,000"):
+        integrated(text.replace("budget = 2000", "budget = 3000"), tmp_path)
+    with pytest.raises(
+        ModelError, match=r"phase_space plugin 'flat' was asked to serve the phase_space plugin 'vegas'"
+    ):
+        integrated(text.replace("'flat'", "'vegas'"), tmp_path)
+    plan = plan_integration(card(text.replace("energy = 10", "energy = 20"), tmp_path), retrain=True)
+    assert integrate(plan).stage.trained
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[input]\nfile = 'e.lhe'\n", r"there is no \[process\] to integrate"),
+        (PROCESS + "[phase_space]\nplugin = 'vega'\n", "did you mean 'vegas'"),
+        (PROCESS + FLAT + "no_such = 1\n", r"card.toml:8: \[phase_space\] no_such: unknown key"),
+    ],
+)
+def test_what_cannot_be_integrated(text, message, tmp_path):
+    with pytest.raises(Exception, match=message) as caught:
+        plan_integration(card(text, tmp_path))
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PROCESS, r"there is no output"),
+        (PROCESS + "[output]\nfiles = ['x.lhe']\n", r"\[run\] events is missing"),
+        (PROCESS + "[generator]\nplugin = 'cfm'\n[output]\nfiles = ['x.lhe']\n", "it learns from events"),
+        (PROCESS + "[amplitude]\nplugin = 'bnn'\n[output]\nfiles = ['x.lhe']\n", "with its matrix elements"),
+        (PROCESS + "[process.parameters]\nno = 1\n", r"card.toml:6: \[process\] parameters.no: unknown key"),
+    ],
+)
+def test_what_cannot_be_run(text, message, tmp_path):
+    with pytest.raises(CardError, match=message):
+        plan_chain(card(text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("matrix_element = 'amplicl'", "no source of matrix elements is called 'amplicl'; did you mean 'amplicol'"),
+        (
+            "matrix_element = { program = 'closed-form', speed = 3 }",
+            r"card.toml:5: \[process\] matrix_element.speed: unknown key",
+        ),
+    ],
+)
+def test_a_source_of_matrix_elements_that_cannot_be_used(lines, message, tmp_path):
+    with pytest.raises(CardError, match=message):
+        integrated(PROCESS + lines + "\n" + FLAT, tmp_path)
+
+
+def test_training_needs_a_folder(tmp_path):
+    with pytest.raises(CardError, match=r'\[phase_space\] model = "FOLDER"'):
+        plan_chain(card(PROCESS, tmp_path), training_only=True)
+
+
+def test_iterations_of_a_sound_sample_agree_and_of_an_unsound_one_do_not():
+    """p-values over 200 samples are uniform (Kolmogorov-Smirnov, 0.1 %)."""
+    rng = np.random.default_rng(5)
+    p_values = []
+    for _ in range(200):
+        found = consistency([Sums.of(rng.exponential(size=200)) for _ in range(20)], 10)
+        p_values.append(found.p_value)
+        assert [iteration.points for iteration in found.iterations] == [400] * 10
+    assert kstest(p_values, "uniform").pvalue > 0.001
+    drifting = [Sums.of(rng.exponential(size=200) + 0.1 * k) for k in range(20)]
+    assert consistency(drifting, 10).p_value < 1e-6
+
+
+def test_one_iteration_is_compared_with_nothing():
+    found = consistency([Sums.of(np.ones(3))], 10)
+    assert found.degrees_of_freedom == 0
+    assert math.isnan(found.p_value)
+
+
+@pytest.mark.parametrize("width", [0.3, 1.5])
+def test_efficiencies_are_those_of_an_unweighting(width):
+    rng = np.random.default_rng(6)
+    weight = rng.lognormal(0, width, 20_000) * (rng.random(20_000) < 0.7)
+    moduli = WeightModuli()
+    for part in np.array_split(weight, 7):
+        moduli.add(part)
+    largest = moduli.at_largest()
+    assert largest.maximum_weight == weight.max()
+    assert largest.efficiency == pytest.approx(weight.mean() / weight.max(), rel=1e-12)
+    # The smallest maximum with the excess allowed, by bisection over the weights themselves.
+    low, high = 0.0, weight.max()
+    for _ in range(100):
+        middle = (low + high) / 2
+        if np.maximum(weight - middle, 0).sum() <= 0.001 * weight.sum():
+            high = middle
+        else:
+            low = middle
+    found = moduli.at_overweight_share(0.001)
+    assert found.maximum_weight == pytest.approx(high, rel=2e-3)
+    assert found.efficiency == pytest.approx(np.minimum(weight, high).mean() / high, rel=2e-3)
+    assert found.overweight_share == pytest.approx(0.001, rel=0.05)
+    assert found.overweight_share <= 0.001 * (1 + 1e-9)
+
+
+def test_without_any_weight_there_is_no_efficiency():
+    moduli = WeightModuli()
+    moduli.add(np.zeros(5))
+    assert math.isnan(moduli.at_overweight_share(0.001).efficiency)
