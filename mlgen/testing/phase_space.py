@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlgen.errors import TrainingError
+from mlgen.sampling import point_weights
 from mlgen.stages import (
     Exactness,
     FloatArray,
@@ -61,13 +62,6 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         evaluated = self.integrand()(points.x, points.channel)
         weights = implementation.channel_weights(evaluated.features, evaluated.prior)
         return {"x": points.x, "channel": points.channel, "density": points.density, "channel weights": weights}
-
-    def weights(self, sampler: SamplerT, points: Points, integrand: Integrand) -> FloatArray:
-        """Return the weight of each point, ``(n,)``: their mean is the integral."""
-        evaluated = integrand(points.x, points.channel)
-        shares = sampler.channel_weights(evaluated.features, evaluated.prior)
-        share = shares[np.arange(len(points.x)), points.channel]
-        return np.asarray(share * evaluated.value / points.density, np.float64)
 
     def prior(self, n: int) -> FloatArray:
         """Return prior channel weights, ``(n, channels)``, which give something to every channel."""
@@ -127,7 +121,7 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
             ("an integrand that is negative in places", FourChannels(self.dimensions, -0.2)),
         ):
             rule = f"the mean of alpha f / density has to be the integral, here of {name}"
-            require_agreement(self.weights(sampler, points, integrand), 1.0, rule)
+            require_agreement(point_weights(sampler, integrand, points), 1.0, rule)
 
     def test_any_part_of_a_sample_is_fair(self) -> None:
         """The first points of a sample, over many samples, give the integral too: the channels come in no order."""
@@ -136,7 +130,7 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         first = [sampler.sample(40, rng) for _ in range(100)]
         points = Points(*(np.concatenate([getattr(p, name)[:10] for p in first]) for name in Points.__slots__))
         rule = "the mean of alpha f / density over the first ten points of each sample has to be the integral"
-        require_agreement(self.weights(sampler, points, self.integrand()), 1.0, rule)
+        require_agreement(point_weights(sampler, self.integrand(), points), 1.0, rule)
 
     def test_negative_integrands_can_be_learned(self) -> None:
         """Values below zero do not disturb the training."""
@@ -146,7 +140,7 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         sampler.train(integrand, self.budget, self.rng())
         points = sampler.sample(self.points, self.rng(1))
         rule = "the mean of alpha f / density has to be the integral, here after training on negative values"
-        require_agreement(self.weights(sampler, points, integrand), 1.0, rule)
+        require_agreement(point_weights(sampler, integrand, points), 1.0, rule)
 
     def test_one_channel_and_no_budget(self) -> None:
         """An integrand of one channel in two dimensions can be learned with as many points as the settings say."""
@@ -155,7 +149,7 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         sampler.train(integrand, None, self.rng())
         points = sampler.sample(self.points, self.rng(1))
         self._check_points(points, self.points, integrand)
-        require_agreement(self.weights(sampler, points, integrand), 1.0, "the mean of f / density has to be 1")
+        require_agreement(point_weights(sampler, integrand, points), 1.0, "the mean of f / density has to be 1")
 
     def test_channel_weights_sum_to_one(self) -> None:
         """Channel weights are a partition of one, and the inputs stay as they are."""

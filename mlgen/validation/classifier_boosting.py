@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlgen.threads import one_thread
 from mlgen.validation.auc import BoolArray
 from mlgen.validation.observable import FloatArray
-from mlgen.validation.threads import one_thread
 
 #: Iterations are added in this number as long as they help, up to the largest.
 _ITERATIONS, _MOST_ITERATIONS = 100, 500

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlgen.threads import one_thread
 from mlgen.validation.auc import BoolArray
 from mlgen.validation.observable import FloatArray
-from mlgen.validation.threads import one_thread
 
 if TYPE_CHECKING:
     import torch

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlgen.threads import one_thread
 from mlgen.validation.encoding import Encoding
 from mlgen.validation.observable import Features, FloatArray, IntArray
 from mlgen.validation.record import Measure
-from mlgen.validation.threads import one_thread
 
 #: Groups of events whose sums are kept, so that halves, jackknife samples and permutations cost no pass over events.
 _GROUPS = 20

@@ -14,8 +14,8 @@ from mlgen.events import EventBatch, FloatArray
 from mlgen.representation import CouplingTable, Representation, collected, represent
 from mlgen.run_info import RunInfo
 from mlgen.stages import EventGenerator, Progress, ProgressCallback, Settings, State, TrainingReport, no_progress
+from mlgen.threads import one_thread
 from mlgen_cfm.columns import GeneratedColumns
-from mlgen_cfm.network import one_thread
 from mlgen_cfm.normalisation import event_weight, generated_run_info
 from mlgen_cfm.settings import CfmSettings
 from mlgen_cfm.topology_model import TopologyModel

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from mlgen.sampling import BoolArray, prior_of_drawn
 from mlgen.stages import FloatArray, IntArray
-from mlgen_madnis.channel_weights import ChannelWeightNetwork, learned_channel_weights
+from mlgen.threads import one_thread
+from mlgen_madnis.channel_weights import learned_channel_weights
+from mlgen_madnis.networks import Networks
 from mlgen_madnis.smooth_maps import SmoothMaps
-from mlgen_madnis.spline_flows import SplineFlows
-from mlgen_madnis.torch_settings import one_thread
-from mlgen_vegas.channel_sampler import prior_of_drawn
 
 #: Points that go through a network at once: its arrays stay in the cache.
 _BATCH = 4096
@@ -24,8 +22,7 @@ class NeuralChannels:
 
     Args:
         maps: The VEGAS maps.
-        flows: The flows; the object is kept as it is, in double precision.
-        network: The network of the channel weights; None: the prior weights are used.
+        networks: The networks, on the CPU; the objects are kept, and turned to double precision.
         group_of_channel: Group of each channel, ``(channels,)``.
         active: Whether a channel is drawn at all, ``(channels,)``.
         features: Number of features of a point.
@@ -34,15 +31,15 @@ class NeuralChannels:
     def __init__(
         self,
         maps: SmoothMaps,
-        flows: SplineFlows,
-        network: ChannelWeightNetwork | None,
+        networks: Networks,
         group_of_channel: IntArray,
-        active: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+        active: BoolArray,
         features: int,
     ) -> None:
         self.maps = maps
-        self.flows = flows.double().requires_grad_(False)
-        self.network = None if network is None else network.double().requires_grad_(False)
+        self.networks = networks
+        for module in networks.parts.values():
+            module.double().requires_grad_(False)
         self.group_of_channel = group_of_channel
         self.active = active
         self.features = features
@@ -54,6 +51,7 @@ class NeuralChannels:
             uniform: Uniform points, ``(n, d)``.
             counts: How many belong to each channel, ``(channels,)``.
         """
+        flows = self.networks.flows
         group = np.repeat(self.group_of_channel, counts)
         order = np.argsort(group, kind="stable")
         u, jacobian = np.empty_like(uniform), np.empty(len(uniform))
@@ -61,8 +59,8 @@ class NeuralChannels:
             for start in range(0, len(uniform), _BATCH):
                 chosen = order[start : start + _BATCH]
                 points = torch.from_numpy(uniform[chosen])
-                of_group = np.bincount(group[chosen], minlength=self.flows.groups).tolist()
-                moved, log_determinant = self.flows.transform(points, of_group, inverse=True)
+                of_group = np.bincount(group[chosen], minlength=flows.groups).tolist()
+                moved, log_determinant = flows.transform(points, of_group, inverse=True)
                 u[chosen], jacobian[chosen] = moved.numpy(), torch.exp(log_determinant).numpy()
         x, jacobian_of_maps = self.maps.place(np.clip(u, 0.0, 1.0), group)
         return x, jacobian * jacobian_of_maps
@@ -74,27 +72,21 @@ class NeuralChannels:
             ValueError: The features are not finite, or the arrays are of another shape than in the training.
         """
         of_drawn = prior_of_drawn(self.active, self.features, features, prior)
-        if self.network is None:
+        network = self.networks.channel_weights
+        if network is None:
             return of_drawn
         weights = np.empty(prior.shape)
         active = torch.from_numpy(self.active)
         with one_thread(), torch.no_grad():
             for start in range(0, len(prior), _BATCH):
                 part = slice(start, start + _BATCH)
-                logarithm = self.network(torch.from_numpy(np.ascontiguousarray(features[part], np.float64)))
+                logarithm = network(torch.from_numpy(np.ascontiguousarray(features[part], np.float64)))
                 weights[part] = learned_channel_weights(logarithm, torch.from_numpy(of_drawn[part]), active).numpy()
         return weights
 
     def arrays(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
         """Return the parameters of the networks, as they were learned in single precision."""
-        parts: Mapping[str, torch.nn.Module] = {"flows": self.flows} | (
-            {} if self.network is None else {"channel_weights": self.network}
-        )
-        return {
-            f"{part}.{name}": _single(parameter)
-            for part, module in parts.items()
-            for name, parameter in module.state_dict().items()
-        }
+        return {name: _single(parameter) for name, parameter in self.networks.parameters.items()}
 
 
 def _single(parameter: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mlgen.errors import ModelError
+from mlgen.sampling import ChannelSampler, check_integrand, remark_on_dropped
 from mlgen.stages import (
     FloatArray,
     IntArray,
@@ -19,18 +20,17 @@ from mlgen.stages import (
     TrainingReport,
     no_progress,
 )
+from mlgen.threads import one_thread
+from mlgen_madnis.networks import new_networks
 from mlgen_madnis.neural_channels import NeuralChannels
 from mlgen_madnis.plan import Plan, plan_training
 from mlgen_madnis.selection import Choice, best_checkpoint
 from mlgen_madnis.settings import MadnisSettings
 from mlgen_madnis.sizes import sizes_for
 from mlgen_madnis.smooth_maps import SmoothMaps
-from mlgen_madnis.torch_settings import device_for, one_thread, seeded
-from mlgen_madnis.training import Checkpoint, TrainingTask, new_networks, train_networks
-from mlgen_vegas.channel_sampler import ChannelSampler
-from mlgen_vegas.evaluation import check_integrand
-from mlgen_vegas.settings import VegasSettings
-from mlgen_vegas.vegas_sampler import VegasSampler
+from mlgen_madnis.torch_settings import device_for, seeded
+from mlgen_madnis.training import Checkpoint, TrainingTask, train_networks
+from mlgen_madnis.vegas_start import VegasStart, groups_of, start_from_vegas
 
 #: Arrays of the state that belong to no network, with their number of dimensions.
 _ARRAYS = {"probabilities": 1, "dimensions": 0, "features": 0, "grids": 3, "group_of_channel": 1, "active": 1}
@@ -48,8 +48,9 @@ class MadnisSampler(ChannelSampler):
     after several numbers of steps, VEGAS alone among them, those with the largest unweighting efficiency on held-out
     points are kept, where 0.1% of the integral may lie in the excess of overweights.
 
-    Training runs in single precision, on a GPU where there is one; sampling always runs in double precision on the
-    CPU, on one thread, so that a model gives the same points everywhere.
+    Training runs in single precision, on a GPU where there is one, whose sums have no fixed order: only on the CPU does
+    one seed give one model. Sampling always runs in double precision on the CPU, on one thread, so that a model gives
+    the same points everywhere.
 
     Args:
         settings: Sizes, steps and points.
@@ -87,93 +88,43 @@ class MadnisSampler(ChannelSampler):
         """
         check_integrand(integrand)
         device = device_for(self.settings.device)
-        channels = len(integrand.channels)
-        groups = np.unique(integrand.groups, return_inverse=True)[1] if self.settings.share_groups else range(channels)
-        maps = int(max(groups)) + 1
-        plan = plan_training(self.settings, sizes_for(self.settings, integrand.dimensions), channels, maps, budget)
+        sizes = sizes_for(self.settings, integrand.dimensions)
+        plan = plan_training(self.settings, sizes, groups_of(integrand, self.settings), budget)
 
-        vegas, started = self._vegas_start(integrand, plan, rng, progress)
-        state = vegas.state()
-        task = TrainingTask(
-            integrand,
-            SmoothMaps(state["grids"]),
-            np.asarray(state["map_of_channel"]),
-            vegas.channel_probabilities > 0,
-            float(started.figures["absolute_integral"]),
-        )
-        units = sizes_for(self.settings, integrand.dimensions).units
-
-        def told(step: int, spread: float) -> None:
-            done = plan.vegas + step * plan.batch_size
-            progress(Progress(done, plan.work, "relative standard deviation", spread))
-
-        with one_thread(), seeded(rng, device):
-            flows, network = new_networks(
-                integrand.dimensions, integrand.features, task.group_of_channel, self.settings, units
-            )
-            checkpoints, losses = train_networks(task, flows, network, self.settings, plan, device, told)
-
-        def restored(checkpoint: Checkpoint) -> NeuralChannels:
-            return self._restored(task, units, checkpoint)
-
-        choice = best_checkpoint(integrand, [(c, restored(c)) for c in checkpoints], plan.held_out, rng)
-        self._dimensions, self._features = integrand.dimensions, integrand.features
-        self._channels, self._probabilities = choice.channels, choice.probabilities
-        progress(Progress(plan.work, plan.work, "unweighting efficiency", choice.efficiency))
-        return self._report(integrand, plan, started, choice, losses)
-
-    def _vegas_start(
-        self, integrand: Integrand, plan: Plan, rng: np.random.Generator, progress: ProgressCallback
-    ) -> tuple[VegasSampler, TrainingReport]:
-        vegas = VegasSampler(
-            VegasSettings(
-                iterations=self.settings.vegas_iterations,
-                increments=self.settings.vegas_increments,
-                share_groups=self.settings.share_groups,
-            )
-        )
-
-        def told(step: Progress) -> None:
+        def told_by_vegas(step: Progress) -> None:
             progress(Progress(int(plan.vegas * step.done / step.total), plan.work, step.figure, step.value))
 
-        return vegas, vegas.train(integrand, plan.vegas, rng, told)
+        def told(done: int, spread: float) -> None:
+            progress(Progress(plan.vegas + done, plan.work, "relative standard deviation", spread))
+
+        start = start_from_vegas(integrand, self.settings, plan.vegas, rng, told_by_vegas)
+        task = TrainingTask(integrand, start)
+        with one_thread(), seeded(rng, device):
+            networks = new_networks(
+                integrand.dimensions, integrand.features, start.group_of_channel, self.settings, sizes.units
+            )
+            checkpoints, losses = train_networks(task, networks, self.settings, plan, device, told)
+        candidates = [(checkpoint, self._restored(task, sizes.units, checkpoint)) for checkpoint in checkpoints]
+        choice = best_checkpoint(integrand, candidates, plan.held_out, rng)
+        self._channels = choice.channels
+        self.set_channels(integrand, choice.probabilities)
+        progress(Progress(plan.work, plan.work, "unweighting efficiency", choice.efficiency))
+        return _report(integrand, plan, start, choice, losses)
 
     def _restored(self, task: TrainingTask, units: int, checkpoint: Checkpoint) -> NeuralChannels:
+        integrand, start = task.integrand, task.start
         with seeded(np.random.default_rng(0), torch.device("cpu")):
-            flows, network = new_networks(
-                task.integrand.dimensions, task.integrand.features, task.group_of_channel, self.settings, units
+            networks = new_networks(
+                integrand.dimensions, integrand.features, start.group_of_channel, self.settings, units
             )
-        flows.load_state_dict(checkpoint.flows)
-        if network is not None and checkpoint.network is not None:
-            network.load_state_dict(checkpoint.network)
-        active = checkpoint.active_groups[task.group_of_channel]
-        return NeuralChannels(task.maps, flows, network, task.group_of_channel, active, task.integrand.features)
+        with torch.no_grad():
+            for name, parameter in networks.parameters.items():
+                parameter.copy_(checkpoint.parameters[name])
+        active = checkpoint.active_groups[start.group_of_channel]
+        return NeuralChannels(start.maps, networks, start.group_of_channel, active, integrand.features)
 
-    def _report(
-        self, integrand: Integrand, plan: Plan, started: TrainingReport, choice: Choice, losses: list[float]
-    ) -> TrainingReport:
-        dropped = [
-            f"'{name}'" for name, active in zip(integrand.channels, choice.channels.active, strict=True) if not active
-        ]
-        online = -(-plan.steps // (self.settings.buffered_steps + 1))
-        return TrainingReport(
-            figures={
-                "unweighting_efficiency": choice.efficiency,
-                "relative_standard_deviation": choice.relative_standard_deviation,
-                "vegas_relative_standard_deviation": started.figures["relative_standard_deviation"],
-                "integrand_calls": int(started.figures["integrand_calls"]) + online * plan.batch_size + choice.calls,
-                "channels_used": int(np.count_nonzero(self._probabilities)),
-                "flows": choice.channels.flows.groups,
-                "chosen_step": choice.step,
-                "steps": plan.steps,
-            },
-            curves={"loss": losses, **started.curves},
-            remarks=(f"never drawn, since they contribute too little: channels {', '.join(dropped)}",)
-            if dropped
-            else (),
-        )
-
-    def _place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+    def place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Move uniform points ``(n, d)``, sorted by channel, through flows and maps of their channels."""
         return self._trained_channels().place(uniform, counts)
 
     def channel_weights(self, features: FloatArray, prior: FloatArray) -> FloatArray:
@@ -183,12 +134,12 @@ class MadnisSampler(ChannelSampler):
             TrainingError: There was no training.
             ValueError: The arrays have another shape than in the training, or hold NaN.
         """
-        self._require_training()
+        self.require_training()
         return self._trained_channels().channel_weights(features, prior)
 
     def _trained_channels(self) -> NeuralChannels:
         if self._channels is None:
-            self._require_training()
+            self.require_training()
             raise AssertionError("a trained sampler has channels")
         return self._channels
 
@@ -197,7 +148,7 @@ class MadnisSampler(ChannelSampler):
         if self._channels is None:
             return {}
         return {
-            **self._channel_state(),
+            **self.channel_state(),
             "grids": self._channels.maps.grids,
             "group_of_channel": self._channels.group_of_channel,
             "active": self._channels.active,
@@ -213,8 +164,8 @@ class MadnisSampler(ChannelSampler):
         if found != _ARRAYS:
             raise ModelError(f"madnis needs arrays with dimensions {_ARRAYS}; there are {found}")
         made = cls(settings)
-        made._set_channel_state(state)
-        made._channels = _loaded_channels(settings, state, made._dimensions, made._features)
+        made.set_channel_state(state)
+        made._channels = _loaded_channels(settings, state, made.dimensions, made.features)
         return made
 
 
@@ -231,22 +182,39 @@ def _loaded_channels(settings: MadnisSettings, state: State, dimensions: int, fe
         raise ModelError(f"madnis needs ascending grids for each of its groups; there are {len(grids)} for {group}")
     units = sizes_for(settings, dimensions).units
     with seeded(np.random.default_rng(0), torch.device("cpu")):
-        flows, network = new_networks(dimensions, features, group, settings, units)
-    parts: dict[str, torch.nn.Module] = {"flows": flows}
-    if network is not None:
-        parts["channel_weights"] = network
-    expected = {f"{part}.{name}" for part, module in parts.items() for name in module.state_dict()}
-    if other := (set(state) - set(_ARRAYS)) ^ expected:
+        networks = new_networks(dimensions, features, group, settings, units)
+    parameters = networks.parameters
+    if other := (set(state) - set(_ARRAYS)) ^ set(parameters):
         raise ModelError(f"madnis' networks do not fit the settings: {sorted(other)[0]} is missing, or too many")
-    for part, module in parts.items():
-        arrays = {name: torch.from_numpy(np.array(state[f"{part}.{name}"])) for name in module.state_dict()}
-        wrong = [name for name, value in module.state_dict().items() if arrays[name].shape != value.shape]
-        if wrong:
+    for name, parameter in parameters.items():
+        array = torch.from_numpy(np.array(state[name]))
+        if array.shape != parameter.shape:
             raise ModelError(
-                f"madnis' array '{part}.{wrong[0]}' has shape {tuple(arrays[wrong[0]].shape)}; "
-                f"{tuple(module.state_dict()[wrong[0]].shape)} is expected with these settings"
+                f"madnis' array '{name}' has shape {tuple(array.shape)}; {tuple(parameter.shape)} is expected with "
+                "these settings"
             )
-        if not all(bool(torch.isfinite(array).all()) for array in arrays.values()):
-            raise ModelError(f"madnis needs finite numbers in its {part.replace('_', ' ')}")
-        module.load_state_dict(arrays)
-    return NeuralChannels(SmoothMaps(grids), flows, network, group, active, features)
+        if not bool(torch.isfinite(array).all()):
+            raise ModelError(f"madnis needs finite numbers; its array '{name}' holds others")
+        with torch.no_grad():
+            parameter.copy_(array)
+    return NeuralChannels(SmoothMaps(grids), networks, group, active, features)
+
+
+def _report(integrand: Integrand, plan: Plan, start: VegasStart, choice: Choice, losses: list[float]) -> TrainingReport:
+    figures = start.report.figures
+    return TrainingReport(
+        figures={
+            "unweighting_efficiency": choice.efficiency,
+            "relative_standard_deviation": choice.relative_standard_deviation,
+            "vegas_relative_standard_deviation": figures["relative_standard_deviation"],
+            "integrand_calls": int(figures["integrand_calls"]) + plan.training + choice.calls,
+            "channels_used": int(np.count_nonzero(choice.probabilities)),
+            "flows": choice.channels.networks.flows.groups,
+            "chosen_step": choice.step,
+            "steps": plan.steps,
+        },
+        curves={"loss": losses, **start.report.curves},
+        remarks=remark_on_dropped(
+            integrand.channels, choice.channels.active, "since they contribute too little", start.probabilities
+        ),
+    )

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlgen.errors import TrainingError
+from mlgen.sampling import (
+    WeightMoments,
+    evaluated_batches,
+    proportional_to,
+    systematic_counts,
+    unweighting_efficiency,
+)
 from mlgen.stages import FloatArray, IntArray, Integrand
 from mlgen_madnis.neural_channels import NeuralChannels
 from mlgen_madnis.training import Checkpoint
-from mlgen_madnis.unweighting import unweighting_efficiency
-from mlgen_vegas.channel_probabilities import WeightMoments, proportional_to, systematic_counts
-from mlgen_vegas.evaluation import evaluate
 
 #: Lower bound of a channel's probability, in units of that of equally likely channels.
 _MINIMUM_SHARE = 0.02
 #: Part of the held-out points on which the checkpoints compete; the best gets the rest.
 _COMPETITION = 0.5
-_BATCH = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ def _efficiency_of(weight: FloatArray) -> float:
     """Return the efficiency within a group; of a few points, a moderate one."""
     if len(weight) < 200 or not weight.any():
         return 0.5
-    return max(unweighting_efficiency(weight, np.ones(len(weight))), 0.01)
+    return max(unweighting_efficiency(weight), 0.01)
 
 
 def _moments(held_out: _HeldOut, channels: int) -> WeightMoments:
@@ -150,17 +153,9 @@ def _moments(held_out: _HeldOut, channels: int) -> WeightMoments:
 def _draw(
     integrand: Integrand, channels: NeuralChannels, probabilities: FloatArray, points: int, rng: np.random.Generator
 ) -> _HeldOut:
-    """Draw points and evaluate them; two or more of each channel that is drawn at all, where there are enough."""
-    total, weights, numbers = systematic_counts(probabilities, points, rng), [], []
-    ends = np.cumsum(total)
-    for start in range(0, points, _BATCH):
-        stop = min(start + _BATCH, points)
-        inside = np.clip(ends, start, stop)
-        counts: IntArray = np.ediff1d(inside, to_begin=inside[:1] - start)
-        channel = np.repeat(np.arange(len(counts)), counts)
-        x, jacobian = channels.place(rng.random((stop - start, integrand.dimensions)), counts)
-        evaluated = evaluate(integrand, x, channel)
-        shares = channels.channel_weights(evaluated.features, evaluated.prior)
-        weights.append(shares[np.arange(len(x)), channel] * evaluated.value * jacobian)
-        numbers.append(channel)
-    return _HeldOut(np.concatenate(numbers), np.concatenate(weights))
+    """Draw points and evaluate them, each channel as often as its probability asks for: of a rare one perhaps none."""
+    counts = systematic_counts(probabilities, points, rng)
+    batches = list(evaluated_batches(integrand, counts, channels.place, rng, channels.channel_weights))
+    return _HeldOut(
+        np.concatenate([batch.channel for batch in batches]), np.concatenate([batch.weight for batch in batches])
+    )

@@ -20,14 +20,18 @@ class MadnisSettings(Settings):
     """
 
     steps: Size = Field("auto", description="optimisation steps; fewer where the budget does not reach")
-    batch_size: Size = Field("auto", description="points in one optimisation step")
+    batch_size: Size = Field("auto", description="points in the first optimisation step")
+    last_batch_size: Size = Field(
+        "auto", description="points in the last one: batches grow, or shrink, by the same factor from step to step"
+    )
     loss: Literal["events", "stratified"] = Field(
         "events",
         description="variance of the weights that is made small: 'events': with points in proportion to each group's "
-        "integral, best for unweighted events; 'stratified': in proportion to its standard deviation, best for an "
-        "integral",
+        "integral, best for unweighted events; 'stratified', as in the MadNIS papers: in proportion to its standard "
+        "deviation, best for an integral. Events are the default, since a run makes events: the stratified variance "
+        "does not see that groups which are drawn so have different mean weights, for which unweighting has to pay",
     )
-    learning_rate: float = Field(5e-3, gt=0, le=1, description="largest learning rate; falls to zero like a cosine")
+    learning_rate: float = Field(8e-3, gt=0, le=1, description="largest learning rate; falls to zero like a cosine")
     buffered_steps: int = Field(
         3, ge=0, le=1000, description="steps on points seen before, for each step on new ones: they need no integrand"
     )
@@ -44,7 +48,12 @@ class MadnisSettings(Settings):
         0.3, ge=0, le=1, description="part of each batch that is shared equally between the groups of channels"
     )
     drop_channels: float = Field(
-        1e-3, ge=0, lt=0.5, description="groups of channels that together contribute less than this share are dropped"
+        5e-3,
+        ge=0,
+        lt=0.5,
+        description="groups of channels that together contribute less than this share are dropped: after a tenth of "
+        "the steps, and again after each further tenth up to half of them; none where as much of the integral "
+        "is negative, since a share says little there",
     )
     share_groups: bool = Field(True, description="whether channels that are mirror images of each other share a flow")
     vegas_iterations: int = Field(7, ge=2, description="iterations of the VEGAS start")

@@ -12,22 +12,16 @@ from mlgen.errors import TrainingError
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: sums in another order would change the last bits of every point."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextlib.contextmanager
 def seeded(rng: np.random.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch from `rng`, and put its own random state back afterwards."""
+    """Seed torch's generators of the CPU and of `device` from `rng`, and put their own states back afterwards."""
     devices = [device] if device.type == "cuda" else []
+    seed = int(rng.integers(2**63))
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(rng.integers(2**63)))
+        # Not torch.manual_seed, which would seed all other devices too, whose state is not kept.
+        torch.default_generator.manual_seed(seed)
+        for one in devices:
+            with torch.cuda.device(one):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -38,11 +32,15 @@ def device_for(name: str) -> torch.device:
         TrainingError: It is not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cuda":
+        return device
+    # With its number, as the devices of tensors have it.
+    index = device.index or 0
+    if index >= torch.cuda.device_count():
         raise TrainingError(
             f"device = '{name}' was asked for, but torch sees {torch.cuda.device_count()} such devices; "
             "choose 'cpu' or 'auto'"
         )
-    return device
+    return torch.device("cuda", index)

@@ -36,6 +36,7 @@ def mlgen_phase_space() -> Iterator[Plugin]:
         summary="an adaptive VEGAS map for each channel, channels drawn as often as their weights ask for",
         references=("arXiv:2009.05112",),
         contract_version=1,
+        classical=True,
     )
     yield Plugin(
         name="flat",

@@ -7,6 +7,14 @@ from typing import Self
 import numpy as np
 
 from mlgen.errors import ModelError, TrainingError
+from mlgen.sampling import (
+    ChannelSampler,
+    WeightMoments,
+    check_arrays,
+    check_integrand,
+    evaluated_batches,
+    remark_on_dropped,
+)
 from mlgen.stages import (
     FloatArray,
     IntArray,
@@ -18,10 +26,10 @@ from mlgen.stages import (
     TrainingReport,
     no_progress,
 )
-from mlgen_vegas.channel_probabilities import WeightMoments
-from mlgen_vegas.channel_sampler import ChannelSampler, check_names_and_dimensions, names_of_dropped
-from mlgen_vegas.evaluation import check_integrand, evaluated_batches
 from mlgen_vegas.settings import FlatSettings
+
+#: Why a channel is never drawn.
+_NOTHING_CONTRIBUTED = "since no point of the training contributed"
 
 
 class FlatSampler(ChannelSampler):
@@ -58,42 +66,43 @@ class FlatSampler(ChannelSampler):
         if each < 1:
             raise TrainingError(f"a budget of {budget} points is too small for {channels} channels; 1 each is needed")
         moments, done = WeightMoments(channels), 0
-        for batch in evaluated_batches(integrand, np.full(channels, each), self._place, rng):
+        for batch in evaluated_batches(integrand, np.full(channels, each), self.place, rng):
             moments.add(batch.channel, batch.weight)
             done += len(batch.weight)
             progress(Progress(done, each * channels))
         if not moments.contributes.any():
             raise TrainingError(f"the integrand is zero at all {done} points; check the cuts and the matrix element")
-        self._dimensions, self._features = integrand.dimensions, integrand.features
-        self._probabilities = (
+        probabilities = (
             moments.probabilities(moments.contributes, integrand.groups, self.settings.minimum_share)
             if self.settings.channels == "learned"
             else np.full(channels, 1 / channels)
         )
-        spread = moments.relative_standard_deviation(self._probabilities)
+        self.set_channels(integrand, probabilities)
+        spread = moments.relative_standard_deviation(probabilities)
         progress(Progress(done, done, "relative standard deviation", spread))
         return TrainingReport(
             figures={
                 "relative_standard_deviation": spread,
                 "integrand_calls": done,
-                "channels_used": int(np.count_nonzero(self._probabilities)),
+                "channels_used": int(np.count_nonzero(probabilities)),
             },
-            remarks=names_of_dropped(integrand.channels, self._probabilities),
+            remarks=remark_on_dropped(integrand.channels, probabilities > 0, _NOTHING_CONTRIBUTED),
         )
 
-    def _place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+    def place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Leave the points ``(n, d)`` where they are: the Jacobian ``(n,)`` is one."""
         return uniform, np.ones(len(uniform))
 
     def state(self) -> State:
         """Return the channel probabilities; no arrays before the training."""
-        return self._channel_state() if self.trained else {}
+        return self.channel_state() if self.trained else {}
 
     @classmethod
     def from_state(cls, settings: Settings, state: State) -> Self:
         """Make the sampler that `state` came from."""
         if not isinstance(settings, FlatSettings):
             raise ModelError(f"flat was given {type(settings).__name__}; FlatSettings are expected")
-        check_names_and_dimensions("flat", state, {"probabilities": 1, "dimensions": 0, "features": 0})
+        check_arrays("flat", state, {"probabilities": 1, "dimensions": 0, "features": 0})
         made = cls(settings)
-        made._set_channel_state(state)
+        made.set_channel_state(state)
         return made

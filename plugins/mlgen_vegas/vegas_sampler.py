@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
 
 from mlgen.errors import ModelError, TrainingError
+from mlgen.sampling import (
+    ChannelSampler,
+    WeightMoments,
+    check_arrays,
+    check_integrand,
+    evaluated_batches,
+    remark_on_dropped,
+)
 from mlgen.stages import (
     FloatArray,
     IntArray,
@@ -19,13 +28,26 @@ from mlgen.stages import (
     no_progress,
 )
 from mlgen_vegas.adaptive_maps import AdaptiveMaps
-from mlgen_vegas.channel_probabilities import WeightMoments
-from mlgen_vegas.channel_sampler import ChannelSampler, check_names_and_dimensions, names_of_dropped
-from mlgen_vegas.evaluation import check_integrand, evaluated_batches
 from mlgen_vegas.settings import VegasSettings
 
 #: Fewest points of a channel in one iteration from which anything can be learned.
 _FEWEST_POINTS = 10
+
+
+def maps_of_channels(groups: Sequence[int], *, share_groups: bool) -> IntArray:
+    """Return the number of the map that each channel uses, ``(channels,)``.
+
+    Args:
+        groups: Group of each channel.
+        share_groups: Whether the channels of a group share a map.
+    """
+    return np.unique(groups, return_inverse=True)[1] if share_groups else np.arange(len(groups))
+
+
+def fewest_points(map_of_channel: IntArray) -> int:
+    """Return the fewest points of one iteration from which something can be learned in each channel."""
+    members = np.bincount(map_of_channel)
+    return _FEWEST_POINTS * len(members) * int(members.max())
 
 
 class VegasSampler(ChannelSampler):
@@ -49,7 +71,7 @@ class VegasSampler(ChannelSampler):
     def __init__(self, settings: VegasSettings) -> None:
         super().__init__(settings)
         self._maps: AdaptiveMaps | None = None
-        self._map_of_channel = np.empty(0, np.int64)
+        self._map_of_channel: IntArray = np.empty(0, np.int64)
 
     def train(
         self,
@@ -73,59 +95,69 @@ class VegasSampler(ChannelSampler):
         """
         check_integrand(integrand)
         channels, iterations = len(integrand.channels), self.settings.iterations
-        groups = np.unique(integrand.groups, return_inverse=True)[1] if self.settings.share_groups else range(channels)
-        self._map_of_channel = np.asarray(groups, np.int64)
-        maps = int(self._map_of_channel.max()) + 1
-        self._dimensions, self._features = integrand.dimensions, integrand.features
-        self._maps = AdaptiveMaps.uniform(maps, integrand.dimensions, self.settings.increments)
-
-        points = maps * self.settings.points if budget is None else budget // iterations
-        equal = 1 / np.bincount(self._map_of_channel)[self._map_of_channel] / maps
-        needed = int(np.ceil(_FEWEST_POINTS / equal.min()))
+        map_of_channel = maps_of_channels(integrand.groups, share_groups=self.settings.share_groups)
+        n_maps = int(map_of_channel.max()) + 1
+        points = n_maps * self.settings.points if budget is None else budget // iterations
+        needed = fewest_points(map_of_channel)
         if points < needed:
             raise TrainingError(
-                f"{points} points in each of {iterations} iterations are too few for {channels} channels; a budget of "
-                f"{needed * iterations} or more is expected"
+                f"{points} points in each of {iterations} iterations are too few for {channels} channels; "
+                + (
+                    f"points = {-(-needed // n_maps)} or more is expected"
+                    if budget is None
+                    else f"a budget of {needed * iterations} or more is expected"
+                )
             )
-        share = equal
+        maps = AdaptiveMaps.uniform(n_maps, integrand.dimensions, self.settings.increments)
+
+        def place(uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+            return maps.place(uniform, map_of_channel, counts)
+
+        share = equal = 1 / np.bincount(map_of_channel)[map_of_channel] / n_maps
         contributes = np.zeros(channels, bool)
         curve: list[float] = []
+        negative_share = 0.0
         calls, total = 0, points * iterations
         for iteration in range(iterations):
             # Rounded down: the budget is an upper bound.
             counts = (share * points).astype(np.int64)
             moments = WeightMoments(channels)
-            for batch in evaluated_batches(integrand, counts, self._place, rng):
+            for batch in evaluated_batches(integrand, counts, place, rng):
                 moments.add(batch.channel, batch.weight)
-                self._maps.learn(batch.uniform, batch.weight, self._map_of_channel, batch.counts)
+                maps.learn(batch.uniform, batch.weight, map_of_channel, batch.counts)
                 calls += len(batch.weight)
                 progress(Progress(calls, total, "relative standard deviation", curve[-1] if curve else float("nan")))
             contributes |= moments.contributes
+            negative_share = max(negative_share, moments.negative_share)
             if not contributes.any():
                 raise TrainingError(
                     f"the integrand is zero at all {calls} points; check the cuts and the matrix element"
                 )
-            self._probabilities = moments.probabilities(
-                contributes, self._map_of_channel.tolist(), self.settings.minimum_share
-            )
-            curve.append(moments.relative_standard_deviation(self._probabilities))
-            share = (equal + self._probabilities) / 2
+            probabilities = moments.probabilities(contributes, map_of_channel.tolist(), self.settings.minimum_share)
+            curve.append(moments.relative_standard_deviation(probabilities))
+            share = (equal + probabilities) / 2
             if iteration < iterations - 1:
-                self._maps.adapt(self.settings.alpha)
+                maps.adapt(self.settings.alpha)
+        self._maps, self._map_of_channel = maps, map_of_channel
+        self.set_channels(integrand, probabilities)
         progress(Progress(total, total, "relative standard deviation", curve[-1]))
         return TrainingReport(
             figures={
                 "relative_standard_deviation": curve[-1],
                 "absolute_integral": moments.integral_of_size,
+                "negative_share": negative_share,
                 "integrand_calls": calls,
-                "channels_used": int(np.count_nonzero(self._probabilities)),
-                "maps": maps,
+                "channels_used": int(np.count_nonzero(probabilities)),
+                "maps": n_maps,
             },
             curves={"relative standard deviation": curve},
-            remarks=names_of_dropped(integrand.channels, self._probabilities),
+            remarks=remark_on_dropped(
+                integrand.channels, probabilities > 0, "since no point of the training contributed"
+            ),
         )
 
-    def _place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+    def place(self, uniform: FloatArray, counts: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Move uniform points ``(n, d)``, sorted by channel, through the maps of their channels."""
         if self._maps is None:
             raise TrainingError("vegas has no maps yet: train() comes first")
         return self._maps.place(uniform, self._map_of_channel, counts)
@@ -134,7 +166,7 @@ class VegasSampler(ChannelSampler):
         """Return grids ``(maps, d, increments + 1)``, map and probability of each channel; nothing before training."""
         if self._maps is None or not self.trained:
             return {}
-        return self._channel_state() | {"grids": self._maps.grids, "map_of_channel": self._map_of_channel}
+        return self.channel_state() | {"grids": self._maps.grids, "map_of_channel": self._map_of_channel}
 
     @classmethod
     def from_state(cls, settings: Settings, state: State) -> Self:
@@ -142,14 +174,14 @@ class VegasSampler(ChannelSampler):
         if not isinstance(settings, VegasSettings):
             raise ModelError(f"vegas was given {type(settings).__name__}; VegasSettings are expected")
         expected = {"probabilities": 1, "dimensions": 0, "features": 0, "grids": 3, "map_of_channel": 1}
-        check_names_and_dimensions("vegas", state, expected)
+        check_arrays("vegas", state, expected)
         made = cls(settings)
-        made._set_channel_state(state)
+        made.set_channel_state(state)
         grids, map_of_channel = np.array(state["grids"], np.float64), np.array(state["map_of_channel"], np.int64)
-        if grids.shape[1] != made._dimensions or map_of_channel.shape != made._probabilities.shape:
+        if grids.shape[1] != made.dimensions or map_of_channel.shape != made.channel_probabilities.shape:
             raise ModelError(
-                f"vegas has grids of shape {grids.shape} for {made._dimensions} dimensions, and maps of "
-                f"{len(map_of_channel)} channels, of which {len(made._probabilities)} have probabilities"
+                f"vegas has grids of shape {grids.shape} for {made.dimensions} dimensions, and maps of "
+                f"{len(map_of_channel)} channels, of which {len(made.channel_probabilities)} have probabilities"
             )
         if map_of_channel.min() < 0 or map_of_channel.max() >= len(grids):
             raise ModelError(f"vegas has {len(grids)} maps, but channels that need others: {map_of_channel}")

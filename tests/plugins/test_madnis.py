@@ -9,23 +9,24 @@ from madnis.integrator import stratified_variance as madnis_loss
 from madnis.nn.splines import rational_quadratic_spline
 
 from mlgen.errors import ModelError, TrainingError
-from mlgen.stages import Candidates, Evaluated, Integrand
+from mlgen.sampling import point_weights, unweighting_efficiency
+from mlgen.stages import Evaluated, Integrand
 from mlgen.testing import PhaseSpaceSamplerTests
 from mlgen.testing.integrands import FourChannels, Watched
 from mlgen_madnis.channel_weights import ChannelWeightNetwork, learned_channel_weights
 from mlgen_madnis.losses import event_variance, stratified_variance
+from mlgen_madnis.networks import Networks
 from mlgen_madnis.neural_channels import NeuralChannels
+from mlgen_madnis.plan import plan_training
 from mlgen_madnis.sampler import MadnisSampler
 from mlgen_madnis.selection import best_checkpoint
 from mlgen_madnis.settings import MadnisSettings
+from mlgen_madnis.sizes import sizes_for
 from mlgen_madnis.smooth_maps import SmoothMaps
 from mlgen_madnis.spline_flows import SplineFlows
 from mlgen_madnis.splines import spline
 from mlgen_madnis.torch_settings import device_for
 from mlgen_madnis.training import Checkpoint
-from mlgen_madnis.unweighting import unweighting_efficiency
-from mlgen_unweighting.hit_or_miss import HitOrMiss
-from mlgen_unweighting.settings import HitOrMissSettings
 
 QUICK = MadnisSettings(
     steps=24,
@@ -65,16 +66,22 @@ class Diagonal(Integrand):
         return Evaluated(value, np.ones((len(x), 1)), np.zeros((len(x), 1)))
 
 
+class Halves(Integrand):
+    """One in the upper part of a line, another number in the lower; a channel of its own for each, by prior weight."""
+
+    dimensions, channels, groups, features = 1, ("lower", "upper"), (0, 1), 1
+
+    def __init__(self, edge, left):
+        self.edge, self.left = edge, left
+
+    def __call__(self, x, channel):
+        lower = x[:, 0] < self.edge
+        return Evaluated(np.where(lower, self.left, 1.0), np.stack([lower, ~lower], 1).astype(float), 2 * x - 1)
+
+
 def trained(integrand, budget=None, **settings):
     sampler = MadnisSampler(MadnisSettings(**(QUICK.model_dump() | settings)))
     return sampler, sampler.train(integrand, budget, np.random.default_rng(1))
-
-
-def weights_of(sampler, integrand, n=20_000):
-    points = sampler.sample(n, np.random.default_rng(2))
-    evaluated = integrand(points.x, points.channel)
-    shares = sampler.channel_weights(evaluated.features, evaluated.prior)
-    return evaluated.value * shares[np.arange(n), points.channel] / points.density
 
 
 class TestLearning:
@@ -92,20 +99,38 @@ class TestLearning:
         # On 4,000 held-out and 50,000 new points; 15% allow for the noise of both and for the choice.
         integrand = FourChannels(2)
         sampler, report = trained(integrand, steps=60, held_out_points=8000)
-        weights = weights_of(sampler, integrand, 50_000)
+        weights = point_weights(sampler, integrand, sampler.sample(50_000, np.random.default_rng(2)))
         assert report.figures["relative_standard_deviation"] == pytest.approx(weights.std() / weights.mean(), rel=0.15)
-        efficiency = unweighting_efficiency(weights, np.ones(len(weights)))
+        efficiency = unweighting_efficiency(weights)
         assert report.figures["unweighting_efficiency"] == pytest.approx(efficiency, rel=0.15)
 
-    def test_calls_are_counted(self):
+    @pytest.mark.parametrize("sizes", [{}, {"last_batch_size": 400}, {"batch_size": 30}])
+    def test_calls_are_counted(self, sizes):
         watched = Watched(FourChannels(2))
-        _, report = trained(watched, 3000)
+        _, report = trained(watched, 3000, **sizes)
         assert report.figures["integrand_calls"] == watched.asked
         assert 2000 < watched.asked <= 3000
 
     def test_a_budget_that_is_too_small_says_for_what(self):
-        with pytest.raises(TrainingError, match="the training would get 0 points"):
+        with pytest.raises(TrainingError, match=r"a budget of 200 points .* the VEGAS start would get 120 points, 180"):
             trained(FourChannels(2), 200)
+        with pytest.raises(TrainingError, match="the training would get 0 points"):
+            trained(FourChannels(2), 500, vegas_points=4000)
+
+    @pytest.mark.parametrize("budget", [None, 10**6])
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"held_out_points": 500}, "held_out_points = 500 .* 105 channels: set it to 1050"),
+            ({"vegas_points": 5}, "vegas_points = 5 .* 105 groups: set it to 10 or"),
+        ],
+    )
+    def test_settings_that_are_too_small_are_named(self, budget, settings, words):
+        class Many(FourChannels):
+            channels, groups = tuple(map(str, range(105))), tuple(range(105))
+
+        with pytest.raises(TrainingError, match=words):
+            trained(Many(2), budget, **settings)
 
     def test_a_channel_that_contributes_nothing_is_named_and_gets_no_weight(self):
         sampler, report = trained(FourChannels(2))
@@ -113,6 +138,20 @@ class TestLearning:
         weights = sampler.channel_weights(np.zeros((2, 2)), np.array([[0.25] * 4, [0, 0, 0, 1.0]]))
         assert np.all(weights[:, 3] == 0)
         np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("edge", "left", "used"),
+        [(0.3, -0.5, 2), (0.001, 1.0, 1), (0.3, 1.0, 2)],
+        ids=["large and negative", "small", "large"],
+    )
+    def test_groups_are_dropped_that_contribute_little(self, edge, left, used):
+        # Integrals of the two groups: edge * left, and 1 - edge.
+        sampler, report = trained(Halves(edge, left), steps=100, buffered_steps=0)
+        assert report.figures["channels_used"] == used
+        assert len(report.remarks) == 2 - used
+        integral = 1 - edge + edge * left
+        weights = point_weights(sampler, Halves(edge, left), sampler.sample(20_000, np.random.default_rng(2)))
+        assert abs(weights.mean() - integral) < 5 * max(weights.std(), 1e-3) / np.sqrt(len(weights))
 
     def test_nothing_is_left_in_the_settings_of_torch(self):
         threads = torch.get_num_threads()
@@ -129,6 +168,37 @@ class TestLearning:
     def test_a_device_that_is_not_there_is_refused(self):
         with pytest.raises(TrainingError, match="device = 'cuda:99'"):
             device_for("cuda:99")
+
+
+class TestPlan:
+    groups = np.array([0, 0, 1, 2])
+
+    def plan(self, dimensions, budget=None, **settings):
+        chosen = MadnisSettings(**settings)
+        return plan_training(chosen, sizes_for(chosen, dimensions), self.groups, budget)
+
+    def test_batches_grow_by_the_same_factor_from_step_to_step(self):
+        sizes = self.plan(7).batch_sizes
+        assert (sizes[0], sizes[-1]) == (1024, 4096)
+        np.testing.assert_allclose(sizes, 1024 * 4 ** (np.arange(len(sizes)) / (len(sizes) - 1)), atol=0.5)
+        assert np.all(self.plan(4).batch_sizes == 1024)
+
+    def test_every_fourth_step_is_on_new_points(self):
+        assert self.plan(4, steps=10, batch_size=100).training == 300
+        assert self.plan(4, steps=10, batch_size=100, buffered_steps=0).training == 1000
+
+    @pytest.mark.parametrize("budget", [20_000, 400_003, 10**7])
+    def test_a_budget_is_kept_and_used(self, budget):
+        settings = {"vegas_points": 2000, "batch_size": 64, "last_batch_size": 1024}
+        plan, whole = self.plan(7, budget, **settings), self.plan(7, **settings)
+        points = plan.vegas + plan.training + plan.held_out
+        available = min(budget, whole.vegas + whole.training + whole.held_out)
+        assert available - 1100 < points <= available
+        assert plan.batch_sizes[0] == 64
+        assert plan.batch_sizes[-1] == 1024
+        np.testing.assert_allclose(
+            plan.vegas / points, whole.vegas / (whole.vegas + whole.training + whole.held_out), atol=0.06
+        )
 
 
 class TestSplines:
@@ -202,6 +272,22 @@ class TestFlows:
 
 
 @pytest.mark.usefixtures("torch_state")
+class TestDevices:
+    def test_nothing_is_made_on_the_cpu_for_networks_that_are_elsewhere(self):
+        # Tensors of torch's device "meta" have no numbers, but mixing them with the CPU's is an error as on a GPU.
+        elsewhere = torch.device("meta")
+        flows = SplineFlows(3, [0, 1, 1], layers=2, units=8, bins=5).to(elsewhere)
+        weights = ChannelWeightNetwork(3, 3, layers=2, units=8).to(elsewhere)
+        x = torch.empty(10, 3, device=elsewhere)
+        for inverse in (False, True):
+            moved, log_determinant = flows.transform(x, [4, 6], inverse=inverse)
+            (moved.sum() + log_determinant.sum() + weights(moved).sum()).backward()
+        assert all(parameter.grad.device == elsewhere for parameter in [*flows.parameters(), *weights.parameters()])
+        with pytest.raises(RuntimeError):
+            flows.transform(torch.rand(10, 3), [4, 6])
+
+
+@pytest.mark.usefixtures("torch_state")
 class TestSelection:
     def test_networks_that_spoil_everything_lose_to_the_start(self):
         integrand = FourChannels(2)
@@ -213,8 +299,8 @@ class TestSelection:
             with torch.no_grad():
                 for parameter in flows.parameters():
                     parameter.add_(0.1 * step * torch.randn_like(parameter))
-            checkpoint = Checkpoint(step, {}, None, active, np.ones(3))
-            candidates.append((checkpoint, NeuralChannels(maps, flows, None, group, active, 2)))
+            checkpoint = Checkpoint(step, {}, active, np.ones(3))
+            candidates.append((checkpoint, NeuralChannels(maps, Networks(flows, None), group, active, 2)))
         choice = best_checkpoint(integrand, candidates[::-1], 3000, np.random.default_rng(1))
         assert choice.step == 0
         assert choice.calls == 3000
@@ -249,30 +335,6 @@ class TestSmoothMaps:
         jacobian = maps.place(u, group)[1]
         np.testing.assert_allclose(jacobian, derivative, rtol=1e-3)
         assert np.max(np.abs(np.diff(jacobian))) < 0.1 * jacobian.max()
-
-
-class TestEfficiency:
-    def test_of_an_exponential_distribution(self):
-        # The share above w is exp(-w): 0.1% is at ln 1000, so that the efficiency is 1 / ln 1000 = 0.1448.
-        weight = np.random.default_rng(1).exponential(size=400_000)
-        assert unweighting_efficiency(weight, np.ones(len(weight))) == pytest.approx(1 / np.log(1000), rel=0.02)
-
-    def test_it_is_that_of_hit_or_miss(self):
-        weight = np.random.default_rng(2).lognormal(size=5000)
-        unweighter = HitOrMiss(HitOrMissSettings(maximum="overweight-share", overweight_share=1e-3))
-        unweighter.prepare([Candidates(weight)])
-        expected = weight.mean() / float(unweighter.state()["maximum_weight"])
-        assert unweighting_efficiency(weight, np.ones(5000)) == pytest.approx(expected, rel=1e-3)
-
-    def test_a_multiplicity_of_two_is_the_point_twice(self):
-        weight = np.random.default_rng(3).exponential(size=2000)
-        number = 1.0 + (np.arange(2000) % 3 == 0)
-        twice = np.repeat(weight, number.astype(int))
-        expected = unweighting_efficiency(twice, np.ones(len(twice)))
-        assert unweighting_efficiency(weight, number) == pytest.approx(expected, rel=1e-6)
-
-    def test_equal_weights_have_efficiency_one(self):
-        assert unweighting_efficiency(np.full(100, 2.0), np.ones(100)) == pytest.approx(1, rel=1e-3)
 
 
 class TestLosses:

@@ -7,11 +7,11 @@ import pytest
 import vegas
 
 from mlgen.errors import ModelError, TrainingError
+from mlgen.sampling import point_weights
 from mlgen.stages import Evaluated, Integrand
 from mlgen.testing import PhaseSpaceSamplerTests
 from mlgen.testing.integrands import FourChannels, OneChannel, Watched
 from mlgen_vegas.adaptive_maps import AdaptiveMaps
-from mlgen_vegas.channel_probabilities import systematic_counts
 from mlgen_vegas.settings import VegasSettings
 from mlgen_vegas.vegas_sampler import VegasSampler
 
@@ -50,10 +50,7 @@ def trained(integrand, budget=20_000, **settings):
 
 
 def weights_of(sampler, integrand, n=20_000):
-    points = sampler.sample(n, np.random.default_rng(2))
-    evaluated = integrand(points.x, points.channel)
-    shares = sampler.channel_weights(evaluated.features, evaluated.prior)
-    return evaluated.value * shares[np.arange(n), points.channel] / points.density
+    return point_weights(sampler, integrand, sampler.sample(n, np.random.default_rng(2)))
 
 
 class TestLearning:
@@ -113,6 +110,21 @@ class TestLearning:
             trained(FourChannels(2), 100)
         trained(FourChannels(2), 420)
 
+    def test_settings_that_are_too_small_say_which(self):
+        # Four channels in three groups, two in one of them: ten points each need 3 x 20 / 3 for a map.
+        with pytest.raises(TrainingError, match="points = 20 or more"):
+            trained(FourChannels(2), None, points=10)
+        trained(FourChannels(2), None, points=20)
+
+    def test_negative_weights_are_told_of(self):
+        assert trained(FourChannels(2))[1].figures["negative_share"] == 0
+        # -0.2 + 14.4 t^2 with t = z - 1/2 is negative for |t| < e = 1/sqrt(72): the integral of the negative part is
+        # 2 (0.2 e - 4.8 e^3), and that of the absolute value is 1 more than twice that.
+        edge = 1 / np.sqrt(72)
+        negative = 2 * (0.2 * edge - 4.8 * edge**3)
+        share = trained(FourChannels(1, -0.2), 700_000)[1].figures["negative_share"]
+        assert share == pytest.approx(negative / (1 + 2 * negative), rel=0.1)
+
     def test_a_channel_that_contributes_nothing_is_named(self):
         sampler, report = trained(FourChannels(2))
         assert sampler.channel_probabilities[3] == 0
@@ -146,17 +158,6 @@ class TestMaps:
             VegasSampler.from_state(VegasSettings(), state | {"grids": state["grids"][..., ::-1]})
         with pytest.raises(ModelError, match="1 maps"):
             VegasSampler.from_state(VegasSettings(), state | {"map_of_channel": np.array([1])})
-
-
-class TestCounts:
-    def test_they_sum_to_n_and_are_the_expected_ones_rounded(self):
-        probabilities = np.array([0.1, 0.0, 0.61, 0.29, 0.0])
-        rng = np.random.default_rng(1)
-        counts = np.stack([systematic_counts(probabilities, 25, rng) for _ in range(20_000)])
-        assert np.all(counts.sum(axis=1) == 25)
-        assert np.all(np.abs(counts - 25 * probabilities) < 1)
-        # Each count is a whole number or the next, so that its deviation is at most 1/2; 5 sigma.
-        np.testing.assert_allclose(counts.mean(axis=0), 25 * probabilities, atol=5 * 0.5 / np.sqrt(20_000))
 
 
 class vegas_seed:  # noqa: N801 - reads as a sentence where it is used

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mlgen.errors import WeightError
 from mlgen.stages import Progress
+from mlgen.threads import one_thread
 from mlgen.validation import classifier_network
 from mlgen.validation.auc import weighted_auc
 from mlgen.validation.classifier import classifier_test
@@ -17,7 +18,6 @@ from mlgen.validation.classifier_boosting import train_boosting
 from mlgen.validation.classifier_network import train_network
 from mlgen.validation.observable import Features, Kind, Observable
 from mlgen.validation.settings import FEWEST_EVENTS, ClassifierSettings
-from mlgen.validation.threads import one_thread
 from mlgen.validation.two_sample import Method, TwoSamples, two_sample_test
 
 ONE_SEED = ClassifierSettings(seeds=1)

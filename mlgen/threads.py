@@ -11,9 +11,9 @@ from contextlib import contextmanager
 def one_thread() -> Iterator[None]:
     """Keep linear algebra, boosted trees and torch to one thread; the numbers of threads before come back after.
 
-    The problems here are so small that a second thread gives little, and costs many times more than it gives when other
-    programs compete for the cores; and sums have the same rounding whatever the number of cores. Holds for the calling
-    thread. Also a decorator: ``@one_thread()``.
+    Where problems are small, a second thread gives little, and costs many times more than it gives when other programs
+    compete for the cores; and sums have the same rounding whatever the number of cores, so that one seed gives the same
+    numbers everywhere. Holds for the calling thread. Also a decorator: ``@one_thread()``.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""How often each channel is drawn: learned from the second moments of its weights."""
+"""Moments of the weights in each channel, and the channel probabilities that they ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlgen.sampling.channel_probabilities import BoolArray, proportional_to
 from mlgen.stages import FloatArray, IntArray
 
 
@@ -20,6 +21,7 @@ class WeightMoments:
     def __init__(self, channels: int) -> None:
         self.counts = np.zeros(channels)
         self._sizes = np.zeros(channels)
+        self._negative_sizes = np.zeros(channels)
         self._squares = np.zeros(channels)
 
     def add(self, channel: IntArray, weight: FloatArray) -> None:
@@ -27,10 +29,11 @@ class WeightMoments:
         channels = len(self.counts)
         self.counts += np.bincount(channel, minlength=channels)
         self._sizes += np.bincount(channel, np.abs(weight), channels)
+        self._negative_sizes += np.bincount(channel, np.maximum(-weight, 0.0), channels)
         self._squares += np.bincount(channel, weight**2, channels)
 
     @property
-    def contributes(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def contributes(self) -> BoolArray:
         """Whether a channel had a weight that was not zero, ``(channels,)``."""
         return np.asarray(self._sizes > 0)
 
@@ -44,9 +47,13 @@ class WeightMoments:
         r"""Estimate of :math:`\sum_c \int |\alpha_c f_c|`."""
         return float(np.sum(self._sizes / np.maximum(self.counts, 1)))
 
-    def probabilities(
-        self, contributes: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], groups: Sequence[int], minimum_share: float
-    ) -> FloatArray:
+    @property
+    def negative_share(self) -> float:
+        """Share of `integral_of_size` where the integrand is negative; zero where there was no weight."""
+        total = self.integral_of_size
+        return float(np.sum(self._negative_sizes / np.maximum(self.counts, 1))) / total if total > 0 else 0.0
+
+    def probabilities(self, contributes: BoolArray, groups: Sequence[int], minimum_share: float) -> FloatArray:
         r"""Return the channel probabilities with the smallest second moment of the weights, ``(channels,)``.
 
         A point that is drawn for channel :math:`c` with probability :math:`p_c` has the weight :math:`w / p_c`. The
@@ -74,35 +81,3 @@ class WeightMoments:
         second = float(np.sum(self.second_moments[drawn] / probabilities[drawn]))
         mean = self.integral_of_size
         return math.sqrt(max(second / mean**2 - 1, 0.0)) if mean > 0 else 0.0
-
-
-def proportional_to(
-    sizes: FloatArray, contributes: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], minimum_share: float
-) -> FloatArray:
-    """Return probabilities proportional to `sizes` (channels,), zero for channels that do not contribute.
-
-    Args:
-        sizes: Not negative; where all are zero, the channels that contribute are equally likely.
-        contributes: Channels that are to be drawn at all, ``(channels,)``; one or more.
-        minimum_share: Lower bound, in units of that of equally likely channels.
-    """
-    chosen = np.where(contributes, sizes, 0.0)
-    if chosen.sum() == 0:
-        chosen = contributes.astype(np.float64)
-    smallest = minimum_share / np.count_nonzero(contributes)
-    raised = np.where(contributes, np.maximum(chosen / chosen.sum(), smallest), 0.0)
-    return np.asarray(raised / raised.sum())
-
-
-def systematic_counts(probabilities: FloatArray, n: int, rng: np.random.Generator) -> IntArray:
-    """Return how many of `n` points fall to each channel, ``(channels,)``: as even as whole numbers can be.
-
-    Each count is the expected number, rounded up or down so that its mean over the random offset is exactly
-    ``n * probabilities``. An estimate with these counts is as unbiased as one with multinomial counts, its variance is
-    smaller by the spread of the channels' means, and an error from the plain variance of the weights is conservative.
-    """
-    edges = np.cumsum(probabilities)
-    # Rounding must neither leave a point over nor give one to a channel behind the last that is drawn.
-    edges[np.flatnonzero(probabilities)[-1] :] = 1.0
-    ends = np.floor(n * edges + rng.random()).astype(np.int64)
-    return np.ediff1d(ends, to_begin=ends[:1])

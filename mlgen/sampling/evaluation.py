@@ -14,10 +14,12 @@ from mlgen.stages import Evaluated, FloatArray, IntArray, Integrand
 #: channels in memory.
 BATCH = 32_768
 
-
 #: Moves uniform points ``(n, d)``, of which `counts` (channels,) belong to each channel in turn, to where the sampler
 #: wants them; returns the positions and the Jacobian, ``(n,)``.
 Place = Callable[[FloatArray, IntArray], tuple[FloatArray, FloatArray]]
+
+#: Makes channel weights ``(n, channels)`` of features ``(n, features)`` and prior channel weights ``(n, channels)``.
+ChannelWeights = Callable[[FloatArray, FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class EvaluatedBatch:
         uniform: Uniform numbers that the positions were made of, ``(n, d)``.
         counts: Points of each channel, ``(channels,)``.
         channel: Channel of each point, ``(n,)``.
-        weight: :math:`\alpha_c f_c` with the prior channel weights, times the Jacobian, ``(n,)``.
+        weight: :math:`\alpha_c f_c` times the Jacobian of the sampler's map, ``(n,)``.
     """
 
     uniform: FloatArray
@@ -38,9 +40,20 @@ class EvaluatedBatch:
 
 
 def evaluated_batches(
-    integrand: Integrand, counts: IntArray, place: Place, rng: np.random.Generator
+    integrand: Integrand,
+    counts: IntArray,
+    place: Place,
+    rng: np.random.Generator,
+    channel_weights: ChannelWeights | None = None,
 ) -> Iterator[EvaluatedBatch]:
-    """Evaluate `counts` (channels,) new points of each channel.
+    r"""Evaluate `counts` (channels,) new points of each channel.
+
+    Args:
+        integrand: What is evaluated.
+        counts: Points of each channel, ``(channels,)``.
+        place: The sampler's map.
+        rng: Source of the points.
+        channel_weights: The weights :math:`\alpha`; None: the prior ones.
 
     Raises:
         TrainingError: The integrand returns something that is not finite, or of the wrong shape.
@@ -53,17 +66,10 @@ def evaluated_batches(
         channel = np.repeat(np.arange(len(counts)), part)
         uniform = rng.random((stop - start, integrand.dimensions))
         x, jacobian = place(uniform, part)
-        yield EvaluatedBatch(uniform, part, channel, contributions(integrand, x, channel) * jacobian)
-
-
-def contributions(integrand: Integrand, x: FloatArray, channel: IntArray) -> FloatArray:
-    r"""Return :math:`\alpha_c f_c` with the prior channel weights at ``x (n, d)`` for the channels ``(n,)``.
-
-    Raises:
-        TrainingError: The integrand returns something that is not finite, or of the wrong shape.
-    """
-    evaluated = evaluate(integrand, x, channel)
-    return np.asarray(evaluated.value * evaluated.prior[np.arange(len(x)), channel], np.float64)
+        found = evaluate(integrand, x, channel)
+        shares = found.prior if channel_weights is None else channel_weights(found.features, found.prior)
+        weight = shares[np.arange(len(x)), channel] * found.value * jacobian
+        yield EvaluatedBatch(uniform, part, channel, np.asarray(weight, np.float64))
 
 
 def evaluate(integrand: Integrand, x: FloatArray, channel: IntArray) -> Evaluated:

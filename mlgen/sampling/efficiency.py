@@ -10,18 +10,22 @@ from mlgen.stages import FloatArray
 OVERWEIGHT_SHARE = 1e-3
 
 
-def unweighting_efficiency(weight: FloatArray, multiplicity: FloatArray, share: float = OVERWEIGHT_SHARE) -> float:
+def unweighting_efficiency(
+    weight: FloatArray, multiplicity: FloatArray | None = None, share: float = OVERWEIGHT_SHARE
+) -> float:
     r"""Return :math:`\langle |w| \rangle / w_\mathrm{max}`, with the smallest maximum that keeps to the share.
 
-    The maximum is where :math:`\sum_i m_i \max(0, |w_i| - w_\mathrm{max})` is `share` of :math:`\sum_i m_i |w_i|`.
+    The maximum is where :math:`\sum_i m_i \max(0, |w_i| - w_\mathrm{max})` is `share` of :math:`\sum_i m_i |w_i|`. The
+    weights stay in memory, and the result is exact.
 
     Args:
-        weight: Weights :math:`w`, ``(n,)``.
-        multiplicity: How many points of the final sample each stands for, ``(n,)``: relative numbers.
+        weight: Weights :math:`w`, ``(n,)``, one or more.
+        multiplicity: How many points of the final sample each stands for, ``(n,)``: relative numbers. None: one each.
         share: Share of the integral that may lie in the excess.
     """
     order = np.argsort(-np.abs(weight))
-    size, number = np.abs(weight)[order], multiplicity[order]
+    size = np.abs(weight)[order]
+    number = np.ones(len(size)) if multiplicity is None else multiplicity[order]
     sums, numbers = np.cumsum(size * number), np.cumsum(number)
     total = sums[-1]
     if total == 0:
