@@ -26,6 +26,13 @@ def examples() -> Path:
     return ROOT / "examples"
 
 
+@pytest.fixture(scope="session")
+def amplicol_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Matrix elements of pyAmpliCol, kept from run to run where pytest keeps anything: the first one generates."""
+    cache = getattr(pytestconfig, "cache", None)
+    return tmp_path_factory.mktemp("amplicol") if cache is None else Path(cache.mkdir("amplicol"))
+
+
 @pytest.fixture(autouse=True)
 def fresh_plugin_manager(monkeypatch: pytest.MonkeyPatch):
     """Every test begins with the plugins of the environment, whatever the last one switched off."""

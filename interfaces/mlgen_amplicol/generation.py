@@ -1,12 +1,14 @@
 """Generated matrix elements on disk: each is made once, by a process of its own.
 
 Generating needs symbolica, whose free mode lets one process of a user run at a time: processes that generate wait for
-each other. A folder appears under its name only when it is whole.
+each other on a machine, and on all machines that share a cache. A folder appears under its name only when it is whole,
+and is never replaced: another process may be reading it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -33,6 +35,8 @@ _OPTIONS = ("--no-jit-compress", "--no-emit-api-bundle")
 #: What symbolica says when a process that is not ours uses it.
 _BUSY = "restricted Symbolica"
 _POLL_SECONDS = 0.5
+#: Errors of a file system without locks: there, two hosts may generate the same, and the first to end is kept.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +114,8 @@ def generated(request: Request, cache: Path, wait: float) -> Path:
     deadline = time.monotonic() + wait
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with _alone(deadline, request):
+        machine = Path(tempfile.gettempdir()) / f"mlgen-amplicol-{os.getuid()}.lock"
+        with _alone(cache / ".lock", deadline, request), _alone(machine, deadline, request):
             if not artifact.is_dir():
                 _generate(request, folder, deadline)
     except OSError as error:
@@ -129,11 +134,21 @@ def _generate(request: Request, folder: Path, deadline: float) -> None:
     try:
         (temporary / "definition.json").write_text(json.dumps(request.definition(), indent=1, sort_keys=True) + "\n")
         _run(request, temporary / "artifact", deadline)
+        _put(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(temporary: Path, folder: Path) -> None:
+    """Move a folder into place; where another host was first, its folder stays."""
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if (folder / "artifact").is_dir():
+            return
         # A folder of that name without an artifact is what is left of a removal that was interrupted.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run(request: Request, output: Path, deadline: float) -> None:
@@ -162,9 +177,8 @@ def _last_words(output: str, lines: int = 20) -> str:
 
 
 @contextlib.contextmanager
-def _alone(deadline: float, request: Request) -> Iterator[None]:
-    """Wait until no other mlgen of this user generates on this machine."""
-    path = Path(tempfile.gettempdir()) / f"mlgen-amplicol-{os.getuid()}.lock"
+def _alone(path: Path, deadline: float, request: Request) -> Iterator[None]:
+    """Wait until no other mlgen holds a lock file."""
     with path.open("a") as lock:
         while True:
             try:
@@ -178,4 +192,8 @@ def _alone(deadline: float, request: Request) -> Iterator[None]:
                         "Wait for it, or raise the setting 'wait'"
                     ) from None
                 time.sleep(_POLL_SECONDS)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                break
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlgen.errors import ProcessError
 from mlgen.hard_process.color_lines import color_flow, single_flow
@@ -48,13 +49,18 @@ class UmamiMatrixElements(MatrixElements):
         return found
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the libraries and of the parameter card."""
+        """SHA-256 of the parameter card and of each library, by its path in the folder or by what it computes."""
         card = parameter_card(self.settings)
-        files = {entry.library for entry in entries(self.settings)} | ({card} if card.is_file() else set())
-        return {
-            "program": "umami",
-            **{path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)},
-        }
+        files = {self._called(entry): entry.library for entry in entries(self.settings)}
+        if card.is_file():
+            files["param_card"] = card
+        digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in set(files.values())}
+        return {"program": "umami", **{name: digests[path] for name, path in sorted(files.items())}}
+
+    def _called(self, entry: Entry) -> str:
+        if self.settings.folder is None:
+            return spell(entry.subprocess)
+        return entry.library.relative_to(Path(self.settings.folder).expanduser()).as_posix()
 
 
 def _entry_of(subprocess: Subprocess, known: Sequence[Entry]) -> tuple[Entry, tuple[int, ...]]:

@@ -101,14 +101,18 @@ class Kinematics:
             width = self.parameters.width_of(pdg_id)
             if width <= 0:
                 if mass < self.energy - (sum(self.masses[2:]) - inside):
-                    name = particle_of(pdg_id).name
-                    raise ProcessError(
-                        f"'{name}' is a resonance here: with {mass:g} GeV it can decay into the outgoing particles, "
-                        f"but it has no width; give one: parameters = {{ width = {{ {name.rstrip('+-~')} = 1.0 }} }}"
-                    )
+                    raise self._no_width(pdg_id, side)
                 # Too heavy to be reached: nearly constant, so that a massless line's map does as well.
                 mass = 0.0
         return Line(tuple(sorted(side)), mass, width)
+
+    def _no_width(self, pdg_id: int, side: set[int]) -> ProcessError:
+        particles = " ".join(str(leg + 1) for leg in sorted(side))
+        return ProcessError(
+            f"{particle_of(pdg_id).name} ({self.parameters.mass_of(pdg_id):g} GeV) has no width, but can go on its "
+            f"mass shell and decay into particles {particles} of the reaction: the cross section is infinite\n"
+            f"Give it a width in GeV: parameters = {{ width = {{ {self.parameters.name_of(pdg_id)} = ... }} }}"
+        )
 
 
 class ChannelNames:

@@ -11,19 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlgen.errors import ProcessError, nearest
+from mlgen.errors import ProcessError
 from mlgen.hard_process.particles import Particle, particle_of, particles_named
+from mlgen.hard_process.settings import CutSettings, cut_limits
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.stages import FloatArray
-
-#: Observables that a cut can have, and how many particles each takes (None: two or more). Pseudorapidity and rapidity
-#: are absolute values, delta R is in pseudorapidity and azimuth.
-OBSERVABLES: Mapping[str, int | None] = {"pt": 1, "eta": 1, "rapidity": 1, "delta_r": 2, "mass": None}
-#: Those for which one number is a maximum; for the others it is a minimum.
-UPPER_BOUNDS = frozenset({"eta", "rapidity"})
-
-#: One number, a minimum or a maximum as the observable has it, or both.
-Bound = float | tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,7 +41,7 @@ class Cut:
 
 
 def resolve_cuts(
-    cuts: Mapping[str, Mapping[str, Bound]],
+    cuts: CutSettings,
     subprocesses: Sequence[Subprocess],
     labels: Mapping[str, tuple[Particle, ...]],
 ) -> tuple[frozenset[Cut], ...]:
@@ -59,29 +51,22 @@ def resolve_cuts(
     cuts on all jets, and a label can mean other particles in other subprocesses.
 
     Args:
-        cuts: Observable -> particles or labels -> its bound.
+        cuts: Those of the card.
         subprocesses: Those of the reaction.
         labels: Particles of each label.
 
     Raises:
-        ProcessError: An observable or a particle is unknown, nothing in the reaction has the name, or two bounds
-            contradict each other.
+        ProcessError: A particle is unknown, nothing in the reaction has the name, or two bounds contradict each other.
     """
     result: list[dict[tuple[str, tuple[int, ...]], tuple[Cut, str]]] = [{} for _ in subprocesses]
-    for observable, entries in cuts.items():
-        if observable not in OBSERVABLES:
-            raise ProcessError(
-                f"there is no cut on '{observable}'{nearest(observable, OBSERVABLES)}; there are: "
-                f"{', '.join(OBSERVABLES)}"
-            )
+    for observable, entries in cuts:
         for key, bound in entries.items():
             where = f"cuts: {observable} of '{key}'"
-            minimum, maximum = _limits(where, observable, bound)
+            minimum, maximum = cut_limits(observable, bound)
             try:
                 groups = [tuple(particle.pdg_id for particle in particles_named(name, labels)) for name in key.split()]
             except ProcessError as error:
                 raise ProcessError(f"{where}: {error}") from error
-            _check_count(where, observable, len(groups))
             found = False
             for subprocess, own in zip(subprocesses, result, strict=True):
                 for slots in _matching(groups, subprocess):
@@ -98,30 +83,6 @@ def resolve_cuts(
 
 def _shown(subprocess: Subprocess) -> str:
     return " ".join(particle_of(pdg_id).name for pdg_id in subprocess.outgoing)
-
-
-def _limits(where: str, observable: str, bound: Bound) -> tuple[float, float]:
-    if isinstance(bound, int | float):
-        minimum, maximum = (0.0, float(bound)) if observable in UPPER_BOUNDS else (float(bound), math.inf)
-    else:
-        minimum, maximum = map(float, bound)
-    if math.isnan(minimum) or math.isnan(maximum) or minimum < 0:
-        raise ProcessError(f"{where} is [{minimum:g}, {maximum:g}]; limits are numbers that are not negative")
-    if minimum >= maximum:
-        raise ProcessError(
-            f"{where} leaves no phase space: the minimum {minimum:g} is not below the maximum {maximum:g}"
-        )
-    return minimum, maximum
-
-
-def _check_count(where: str, observable: str, count: int) -> None:
-    needed = OBSERVABLES[observable]
-    if needed is None:
-        if count < 2:
-            raise ProcessError(f"{where} names {count} particle; a mass takes two or more, as in 'mu+ mu-'")
-    elif count != needed:
-        one = "one particle or label" if needed == 1 else "two, as in 'j j'"
-        raise ProcessError(f"{where} names {count} particles; it takes {one}")
 
 
 def _matching(groups: Sequence[tuple[int, ...]], subprocess: Subprocess) -> set[tuple[int, ...]]:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlgen.errors import ProcessError
 from mlgen.hard_process.parameters import ModelParameters
 from mlgen.hard_process.particles import Z_PRIME, particle_of
 from mlgen.hard_process.subprocess import Subprocess
-
-#: Lines of a vertex are named as madspace's ``LineRef`` names them: ``i0`` and ``i1`` are the incoming particles,
-#: ``o0``, ``o1``, ... the outgoing ones, ``p0``, ``p1``, ... the propagators of the diagram.
-Line = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +35,10 @@ class CubicDiagram:
     """A tree diagram whose vertices all join three lines.
 
     Args:
-        propagators: The inner lines, ``particles - 3`` of them.
-        vertices: The three lines of each vertex, ``particles - 2`` of them.
+        propagators: The inner lines, ``particles - 3`` of them, which say what the vertices join.
     """
 
     propagators: tuple[Propagator, ...]
-    vertices: tuple[tuple[Line, Line, Line], ...]
 
 
 def cubic_diagrams(subprocess: Subprocess, parameters: ModelParameters) -> tuple[CubicDiagram, ...]:
@@ -72,43 +65,6 @@ def coupling_orders(subprocess: Subprocess, parameters: ModelParameters) -> tupl
     best = _best_orders(subprocess, _model_of(parameters))
     vertices = len(subprocess.pdg_ids) - 2
     return None if best is None else (best, vertices - best)
-
-
-def refuse_resonances_without_width(
-    subprocesses: Iterable[Subprocess], parameters: ModelParameters, energy: float
-) -> None:
-    """Refuse an s-channel propagator that can go on its mass shell and has no width.
-
-    Args:
-        subprocesses: Those of a reaction.
-        parameters: Where masses and widths are from.
-        energy: Total energy in GeV: what is too heavy to go on shell needs no width.
-
-    Raises:
-        ProcessError: There is one; names it, what it decays into, and how to give it a width.
-    """
-    for subprocess in subprocesses:
-        masses = [parameters.mass_of(pdg_id) for pdg_id in subprocess.pdg_ids]
-        for diagram in cubic_diagrams(subprocess, parameters):
-            for propagator in diagram.propagators:
-                mass = parameters.mass_of(propagator.pdg_id)
-                if not propagator.is_s_channel or mass == 0 or parameters.width_of(propagator.pdg_id) > 0:
-                    continue
-                inside = sum(masses[leg] for leg in propagator.legs)
-                outside = sum(masses[2:]) - inside
-                if inside < mass < energy - outside:
-                    raise _no_width(propagator, subprocess, mass, parameters)
-
-
-def _no_width(propagator: Propagator, subprocess: Subprocess, mass: float, parameters: ModelParameters) -> ProcessError:
-    particle = particle_of(propagator.pdg_id)
-    products = " ".join(particle_of(subprocess.pdg_ids[leg]).name for leg in sorted(propagator.legs))
-    key = parameters.name_of(propagator.pdg_id)
-    return ProcessError(
-        f"{particle.name} ({mass:g} GeV) has no width, but can go on its mass shell in {spell(subprocess)}, where "
-        f"{products} come from it: the cross section is infinite\n"
-        f"Give it a width in GeV: parameters = {{ width = {{ {key} = ... }} }}"
-    )
 
 
 def spell(subprocess: Subprocess) -> str:
@@ -257,22 +213,14 @@ def _cubic_diagrams(subprocess: Subprocess, model: _Model) -> tuple[CubicDiagram
 
 def _diagram(tree: _Tree, subprocess: Subprocess) -> CubicDiagram:
     everything = (1 << len(subprocess.pdg_ids)) - 1
-    root = _root(subprocess)
-    names: dict[_Current, Line] = {root: "i0"}
-    propagators: list[Propagator] = []
+    propagators = []
     for _, *decay_products in tree:
-        for current in decay_products:
-            mask, pdg_id = current
-            if mask.bit_count() == 1:
-                leg = mask.bit_length() - 1
-                names[current] = "i1" if leg == 1 else f"o{leg - 2}"
-            else:
-                names[current] = f"p{len(propagators)}"
+        for mask, pdg_id in decay_products:
+            if mask.bit_count() > 1:
                 # Where leg 1 is among the decay products the line is a t-channel, told by the other side.
                 side = everything ^ mask if mask & 2 else mask
                 propagators.append(Propagator(pdg_id, frozenset(_members(side))))
-    vertices = tuple((names[parent], names[first], names[second]) for parent, first, second in tree)
-    return CubicDiagram(tuple(propagators), vertices)
+    return CubicDiagram(tuple(propagators))
 
 
 def _members(mask: int) -> Iterator[int]:

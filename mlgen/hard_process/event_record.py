@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch
 from mlgen.hard_process.matrix_element import MatrixElement
+from mlgen.hard_process.source_errors import MatrixElementFailure, source_errors
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.stages import FloatArray, IntArray
 
@@ -41,21 +42,6 @@ def on_shell(momenta: FloatArray, masses: Sequence[float]) -> FloatArray:
     return result
 
 
-def drawn_columns(weights: FloatArray, uniform: FloatArray) -> npt.NDArray[np.intp]:
-    """Draw a column of each row in proportion to its weights.
-
-    Args:
-        weights: Not negative, ``(n, columns)``.
-        uniform: A uniform number for each row, ``(n,)``.
-
-    Returns:
-        ``(n,)``; never a column without weight, unless the whole row has none.
-    """
-    cumulative = np.cumsum(weights, axis=1)
-    threshold = uniform * cumulative[:, -1]
-    return np.asarray(np.minimum((cumulative <= threshold[:, None]).sum(axis=1), weights.shape[1] - 1))
-
-
 def events(
     momenta: FloatArray,
     subprocess: IntArray,
@@ -66,6 +52,7 @@ def events(
     *,
     subprocesses: Sequence[Subprocess],
     matrix_elements: Sequence[MatrixElement],
+    source: str,
     masses: Sequence[float],
     alpha_qed: float,
 ) -> EventBatch:
@@ -83,8 +70,12 @@ def events(
         rng: Source of ``n`` uniform numbers.
         subprocesses: Those of the process.
         matrix_elements: Of each subprocess.
+        source: What their source is called in an error.
         masses: Of the outgoing particles, in GeV.
         alpha_qed: Electromagnetic coupling.
+
+    Raises:
+        MatrixElementFailure: A matrix element failed, or drew a flow that it does not have.
     """
     n, particles = momenta.shape[:2]
     balanced = on_shell(momenta, masses)
@@ -97,7 +88,7 @@ def events(
         chosen = np.flatnonzero(own[subprocess])
         if len(chosen):
             flows = np.array([(flow.color, flow.anticolor) for flow in element.color_flows], np.int64)
-            drawn = element.draw_color_flows(balanced[chosen], uniform[chosen])
+            drawn = _drawn_flows(element, balanced[chosen], uniform[chosen], source)
             lines[:, chosen] = flows[drawn].transpose(1, 0, 2)
 
     def same_for_all(values: Sequence[float], kind: type[np.generic]) -> npt.NDArray[np.generic]:
@@ -124,3 +115,21 @@ def events(
         alpha_qed=np.full(n, alpha_qed),
         alpha_qcd=np.asarray(alpha_s, np.float64),
     )
+
+
+def _drawn_flows(element: MatrixElement, momenta: FloatArray, uniform: FloatArray, source: str) -> IntArray:
+    with source_errors(source):
+        drawn = np.asarray(element.draw_color_flows(momenta, uniform))
+    flows = len(element.color_flows)
+    if drawn.shape != uniform.shape or drawn.dtype.kind not in "iu" or not ((drawn >= 0) & (drawn < flows)).all():
+        raise MatrixElementFailure(
+            f"matrix elements {source}: draw_color_flows gave {_seen(drawn)} for {len(uniform)} points; numbers from 0 "
+            f"to {flows - 1}, one for each point, are expected"
+        )
+    return drawn
+
+
+def _seen(drawn: npt.NDArray[np.generic]) -> str:
+    if drawn.dtype.kind in "iu" and drawn.size:
+        return f"numbers from {drawn.min()} to {drawn.max()}, of the shape {drawn.shape},"
+    return f"an array of {drawn.dtype} of the shape {drawn.shape}"

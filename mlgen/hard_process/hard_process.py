@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,11 @@ from mlgen.errors import ProcessError
 from mlgen.events import EventBatch
 from mlgen.hard_process import event_record
 from mlgen.hard_process.channels import Channel, ChannelNames, Kinematics, channels_of, chosen
-from mlgen.hard_process.cuts import OBSERVABLES, CutMasks, PhaseSpaceLimits, common_cuts, resolve_cuts
+from mlgen.hard_process.cuts import Cut, CutMasks, PhaseSpaceLimits, common_cuts, resolve_cuts
 from mlgen.hard_process.diagrams import cubic_diagrams
+from mlgen.hard_process.drawing import drawn_columns
 from mlgen.hard_process.integrand import HardPoints, Luminosity, ProcessIntegrand
-from mlgen.hard_process.maps import ChannelMaps, PriorWeights, Topologies, madspace_context
+from mlgen.hard_process.maps import MAPS_VERSION, ChannelMaps, PriorWeights, Topologies, madspace_context
 from mlgen.hard_process.matrix_element import MatrixElement, MatrixElements
 from mlgen.hard_process.particles import particle_of
 from mlgen.hard_process.parton_densities import Coupling, FixedCoupling, PartonDensities, coupling_of_set
@@ -24,6 +26,7 @@ from mlgen.hard_process.pdf_files import find_pdf
 from mlgen.hard_process.reaction import reaction_of
 from mlgen.hard_process.scales import scale_function
 from mlgen.hard_process.settings import ProcessSettings
+from mlgen.hard_process.source_errors import MatrixElementFailure, source_errors, source_name
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.hard_process.symmetry import group_channels, process_symmetries
 from mlgen.run_info import Beam, Process, RunInfo
@@ -57,6 +60,7 @@ class HardProcess:
 
     Raises:
         ProcessError: Something does not fit together; says what, and what to do.
+        MatrixElementFailure: A source of matrix elements failed.
     """
 
     def __init__(self, settings: ProcessSettings, sources: Sequence[MatrixElements], *, threads: int = 1) -> None:
@@ -67,8 +71,7 @@ class HardProcess:
         masses = tuple(self.reaction.masses)
         context = madspace_context(threads)
 
-        bounds = {name: getattr(settings.cuts, name) for name in OBSERVABLES}
-        cuts = resolve_cuts(bounds, self.subprocesses, self.reaction.labels)
+        cuts = resolve_cuts(settings.cuts, self.subprocesses, self.reaction.labels)
         shared = common_cuts(cuts)
         limits = PhaseSpaceLimits(shared, masses[2:])
         if limits.minimum_energy() >= settings.energy:
@@ -103,13 +106,14 @@ class HardProcess:
             prior=PriorWeights(self.channels, topologies, len(masses), context),
             masks=CutMasks(cuts, len(masses) - 2, context),
             matrix_elements=self.matrix_elements,
+            source=source_name(self.source),
             luminosity=luminosity,
             scales=(factorisation, renormalisation),
             coupling=coupling,
             energy=settings.energy,
         )
         self.integrand.require_phase_space()
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = self._fingerprint(cuts)
 
     def _diagrams(self, masses: tuple[float, ...]) -> tuple[Channel, ...]:
         """The kinematics of all diagrams of all subprocesses, and those that the card adds."""
@@ -142,10 +146,12 @@ class HardProcess:
             return luminosity, FixedCoupling(fixed)
         return luminosity, coupling_of_set(self._pdf, densities[0].flavors, context)
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, cuts: Sequence[frozenset[Cut]]) -> dict[str, Any]:
         settings = self.settings
         factorisation, renormalisation = settings.scales
         fixed = settings.fixed_alpha_s
+        with source_errors(source_name(self.source)):
+            source = self.source.fingerprint()
         running = None if self._pdf is None or fixed is not None else dict(sorted(self._coupling_info().items()))
         return {
             "reaction": self.reaction.text,
@@ -156,13 +162,13 @@ class HardProcess:
             "factorisation_scale": factorisation,
             "renormalisation_scale": renormalisation,
             "alpha_s": fixed if running is None else running,
-            "cuts": settings.cuts.model_dump(mode="json"),
+            "cuts": _cuts_as_json(cuts),
             "parameters": self.parameters.model_dump(mode="json"),
             "channels": list(self.integrand.channels),
             "groups": list(self.integrand.groups),
             # Another version may map the hypercube in another way.
-            "phase_space_maps": f"madspace {importlib.metadata.version('madspace')}",
-            "matrix_element": {"source": type(self.source).__name__, **self.source.fingerprint()},
+            "phase_space_maps": {"version": MAPS_VERSION, "madspace": importlib.metadata.version("madspace")},
+            "matrix_element": {"source": type(self.source).__name__, **source},
         }
 
     def _coupling_info(self) -> dict[str, str]:
@@ -182,7 +188,7 @@ class HardProcess:
         """
         size = np.abs(points.subprocess_values)
         total = size.sum(axis=1)
-        index = event_record.drawn_columns(size, rng.random(len(size)))
+        index = drawn_columns(size, rng.random(len(size)))
         sign = np.sign(np.take_along_axis(points.subprocess_values, index[:, None], axis=1)[:, 0])
         summed = points.subprocess_values.sum(axis=1)
         one_sign = np.abs(summed) >= total * (1 - 1e-12)
@@ -208,6 +214,7 @@ class HardProcess:
             rng,
             subprocesses=self.subprocesses,
             matrix_elements=self.matrix_elements,
+            source=source_name(self.source),
             masses=self.reaction.masses[2:],
             alpha_qed=self.parameters.alpha_em,
         )
@@ -238,6 +245,24 @@ class HardProcess:
         )
 
 
+def _cuts_as_json(cuts: Sequence[frozenset[Cut]]) -> dict[str, Any]:
+    """What is cut on, with the numbers of the particles in the reaction.
+
+    For each the minimum and the maximum (None for no maximum), or a list with that of each subprocess (None where it
+    has no such cut) where they differ.
+    """
+    bounds: dict[str, list[list[float | None] | None]] = {}
+    for number, own in enumerate(cuts):
+        for cut in sorted(own):
+            what = f"{cut.observable} of {' '.join(str(slot + 3) for slot in cut.slots)}"
+            of_each = bounds.setdefault(what, [None] * len(cuts))
+            of_each[number] = [cut.minimum, None if math.isinf(cut.maximum) else cut.maximum]
+    return {
+        what: of_each[0] if all(each == of_each[0] for each in of_each) else of_each
+        for what, of_each in sorted(bounds.items())
+    }
+
+
 def _prepared(
     sources: Sequence[MatrixElements], subprocesses: tuple[Subprocess, ...], text: str, parameters: Any
 ) -> tuple[MatrixElements, list[MatrixElement]]:
@@ -245,14 +270,15 @@ def _prepared(
     problems = []
     for source in sources:
         try:
-            elements = source.prepare(subprocesses, parameters)
+            with source_errors(source_name(source)):
+                elements = source.prepare(subprocesses, parameters)
         except ProcessError as error:
-            problems.append(f"{type(source).__name__}: {error}")
+            problems.append(f"{source_name(source)}: {error}")
         else:
             if len(elements) != len(subprocesses):
-                raise ProcessError(
-                    f"{text}: {type(source).__name__} gave {len(elements)} matrix elements for {len(subprocesses)} "
-                    "subprocesses"
+                raise MatrixElementFailure(
+                    f"{text}: matrix elements {source_name(source)}: prepare gave {len(elements)} matrix elements for "
+                    f"{len(subprocesses)} subprocesses"
                 )
             return source, elements
     if len(problems) == 1:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import ProcessError
+from mlgen.hard_process.source_errors import MatrixElementFailure, source_errors
 from mlgen.stages import Evaluated, FloatArray, IntArray, Integrand
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class ProcessIntegrand(Integrand):
         prior: The prior channel weights.
         masks: The cuts.
         matrix_elements: Of each subprocess; one object where subprocesses share it.
+        source: What their source is called in an error.
         luminosity: None where the beams themselves collide.
         scales: Factorisation and renormalisation scale.
         coupling: alpha_s at a scale.
@@ -133,6 +135,7 @@ class ProcessIntegrand(Integrand):
         prior: PriorWeights,
         masks: CutMasks,
         matrix_elements: Sequence[MatrixElement],
+        source: str,
         luminosity: Luminosity | None,
         scales: tuple[Scale, Scale],
         coupling: Coupling,
@@ -142,6 +145,7 @@ class ProcessIntegrand(Integrand):
         self.dimensions = maps.dimensions
         self.counts = PointCounts()
         self._maps, self._prior, self._masks = maps, prior, masks
+        self._source = source
         self._luminosity, self._scales, self._coupling, self._energy = luminosity, scales, coupling, energy
         self.subprocesses = len(matrix_elements)
         self._mask_of = np.array(masks.of_subprocess)
@@ -154,12 +158,20 @@ class ProcessIntegrand(Integrand):
         self.features = features(np.ones((0, maps.particles, 4)), energy).shape[1]
 
     def __call__(self, x: FloatArray, channel: IntArray) -> Evaluated:
-        """Evaluate at ``x (n, d)`` for the channels ``(n,)``; see `mlgen.stages.Integrand`."""
+        """Evaluate at ``x (n, d)`` for the channels ``(n,)``; see `mlgen.stages.Integrand`.
+
+        Raises:
+            MatrixElementFailure: A matrix element failed, or gave something else than a number for each point.
+        """
         points = self._evaluated(x, channel, with_subprocesses=False)
         return Evaluated(points.value, points.prior, points.features)
 
     def points(self, x: FloatArray, channel: IntArray) -> HardPoints:
-        """Evaluate, and return all that is known of the points, for events."""
+        """Evaluate, and return all that is known of the points, for events.
+
+        Raises:
+            MatrixElementFailure: A matrix element failed, as in a call.
+        """
         return self._evaluated(x, channel, with_subprocesses=True)
 
     def _evaluated(self, x: FloatArray, channel: IntArray, *, with_subprocesses: bool) -> HardPoints:
@@ -220,22 +232,36 @@ class ProcessIntegrand(Integrand):
         *,
         with_subprocesses: bool,
     ) -> FloatArray:
-        """Contributions in pb: of each subprocess, or of each matrix element where only the sum is wanted."""
+        """Contributions in pb: of each subprocess, or of each matrix element where only the sum is wanted.
+
+        Where the luminosity is zero, because a subprocess is cut away there for instance, the matrix element does not
+        matter, be it infinite or NaN.
+        """
         columns = self.subprocesses if with_subprocesses else len(self._elements)
         terms = np.zeros((len(momenta), columns))
         if not len(momenta):
             return terms
         for number, (element, members) in enumerate(self._elements):
-            squared = np.asarray(element.evaluate(momenta, alpha_s), np.float64) * factor
-            if with_subprocesses:
-                terms[:, members] = squared[:, None] * luminosity[:, members]
-            else:
-                terms[:, number] = squared * luminosity[:, members].sum(axis=1)
+            squared = self._squared(element, momenta, alpha_s) * factor
+            each = luminosity[:, members] if with_subprocesses else luminosity[:, members].sum(axis=1, keepdims=True)
+            product = np.multiply(squared[:, None], each, out=np.zeros_like(each), where=each != 0)
+            terms[:, members if with_subprocesses else [number]] = product
         finite = np.isfinite(terms).all(axis=1)
         if not finite.all():
             self.counts.not_finite += int(np.count_nonzero(~finite))
             terms[~finite] = 0.0
         return terms
+
+    def _squared(self, element: MatrixElement, momenta: FloatArray, alpha_s: FloatArray) -> FloatArray:
+        """|M|^2 of one matrix element, ``(n,)``."""
+        with source_errors(self._source):
+            squared = np.asarray(element.evaluate(momenta, alpha_s))
+        if squared.shape != alpha_s.shape or squared.dtype.kind not in "fiu":
+            raise MatrixElementFailure(
+                f"matrix elements {self._source}: evaluate gave an array of {squared.dtype} of the shape "
+                f"{squared.shape} for {len(momenta)} points; real numbers of the shape {alpha_s.shape} are expected"
+            )
+        return np.asarray(squared, np.float64)
 
     def require_phase_space(self) -> None:
         """Look for one point inside the cuts, in all channels.

@@ -16,6 +16,10 @@ from mlgen.hard_process.cuts import Cut, PhaseSpaceLimits, madspace_cuts
 from mlgen.hard_process.symmetry import ChannelGroups
 from mlgen.stages import FloatArray, IntArray
 
+#: Raised whenever a point of the hypercube becomes another event, or has another prior or other features, than before:
+#: when channels, their order, groups, maps or features change. Models that were trained with another one do not fit.
+MAPS_VERSION = 1
+
 
 @functools.cache
 def madspace_context(threads: int) -> Any:
@@ -124,30 +128,38 @@ class PriorWeights:
             [one[0] for one in own], [identity] * len(own), [[i] for i in range(len(own))]
         )
         self._weights = madspace.FunctionRuntime(weights.function(), context)
-        self._shares: Any = None
-        self._columns: list[int] | None = None
         self.count = len(channels)
-        if any(len(one) > 1 for one in own):
-            every = [channel for channel in topologies.channels if topologies.diagram(channel) in diagrams]
-            # madspace numbers the channels as they come, a diagram's own one after the other.
-            every.sort(key=lambda channel: diagrams.index(topologies.diagram(channel)))
-            starts = np.cumsum([0, *map(len, own)]).tolist()
-            indices = [list(range(start, start + len(one))) for start, one in zip(starts, own, strict=False)]
-            shares = madspace.SubchannelWeights(own, [identity] * len(own), indices)
-            self._shares = madspace.FunctionRuntime(shares.function(), context)
-            self._columns = [every.index(channel) for channel in channels]
+        # One function for each diagram with several channels: given all diagrams at once, madspace takes the weight of
+        # those with one channel from the column of their output, which is not that of their input.
+        self._shares = [
+            madspace.FunctionRuntime(
+                madspace.SubchannelWeights([one], [identity], [list(range(len(one)))]).function(), context
+            )
+            if len(one) > 1
+            else None
+            for one in own
+        ]
+        every = [channel for channel in topologies.channels if topologies.diagram(channel) in diagrams]
+        # The columns as they come: diagram by diagram, a diagram's own channels one after the other.
+        every.sort(key=lambda channel: diagrams.index(topologies.diagram(channel)))
+        self._columns = [every.index(channel) for channel in channels]
 
     def __call__(self, momenta: FloatArray) -> FloatArray:
         """Return the weights, ``(n, channels)``, for ``momenta (n, particles, 4)`` as ``(energy, px, py, pz)``."""
         if not len(momenta):
             return np.zeros((0, self.count))
-        weights = np.asarray(self._weights(momenta), np.float64)
-        if self._shares is not None:
-            weights = np.asarray(self._shares(momenta, weights), np.float64)[:, self._columns]
-            total = weights.sum(axis=1, keepdims=True)
-            # Where all channels that are left vanish, each is as good as the other.
-            weights = np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / self.count)
-        return weights
+        # What madspace gives are views with points along the last stride.
+        weights = np.ascontiguousarray(self._weights(momenta), np.float64)
+        if all(shares is None for shares in self._shares):
+            return weights
+        parts = []
+        for column, shares in enumerate(self._shares):
+            own = np.ascontiguousarray(weights[:, column : column + 1])
+            parts.append(own if shares is None else np.asarray(shares(momenta, own), np.float64))
+        weights = np.ascontiguousarray(np.concatenate(parts, axis=1)[:, self._columns])
+        total = weights.sum(axis=1, keepdims=True)
+        # Where all channels that are left vanish, each is as good as the other.
+        return np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / self.count)
 
 
 class ChannelMaps:

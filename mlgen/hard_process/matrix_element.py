@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mlgen.hard_process.drawing import drawn_columns
 from mlgen.hard_process.parameters import ModelParameters
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.stages import FloatArray, Settings
@@ -71,10 +72,7 @@ class MatrixElement(abc.ABC):
             momenta: As for `evaluate`.
             uniform: A uniform number for each point, ``(n,)``.
         """
-        cumulative = np.cumsum(self.color_flow_weights(momenta), axis=1)
-        threshold = np.asarray(uniform) * cumulative[:, -1]
-        drawn = (cumulative <= threshold[:, None]).sum(axis=1)
-        return np.asarray(np.minimum(drawn, len(self.color_flows) - 1), dtype=np.intp)
+        return drawn_columns(self.color_flow_weights(momenta), uniform)
 
 
 class MatrixElements(abc.ABC):
@@ -82,7 +80,10 @@ class MatrixElements(abc.ABC):
 
     Attributes:
         settings: What it was made with.
+        registered_as: Name and package of the tool that it was made from, for messages; the host sets it.
     """
+
+    registered_as: str = ""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

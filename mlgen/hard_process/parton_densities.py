@@ -65,7 +65,7 @@ class PartonDensities:
         """Return ``x f(x, q)``, ``(n, partons)``, for ``x (n,)`` and the scale ``q (n,)`` in GeV."""
         if not len(x):
             return np.zeros((0, len(self.pdg_ids)))
-        values = np.asarray(self._evaluate(np.ascontiguousarray(x), np.ascontiguousarray(q)))
+        values = np.ascontiguousarray(self._evaluate(np.ascontiguousarray(x), np.ascontiguousarray(q)))
         outside = self.outside(x, q)
         if outside.any():
             values = np.where(outside[:, None], 0.0, values)
@@ -110,7 +110,7 @@ class GridCoupling:
             return np.zeros(0)
         # Just inside the last knot, where the interpolation still has an interval.
         inside = np.clip(q, self._limits[0], self._limits[1] * (1 - 1e-12))
-        return np.asarray(self._evaluate(np.ascontiguousarray(inside)), np.float64)
+        return np.ascontiguousarray(self._evaluate(np.ascontiguousarray(inside)), np.float64)
 
 
 class OneLoopCoupling:

@@ -18,7 +18,8 @@ from mlgen.errors import ProcessError, nearest
 _PATH_VARIABLES = ("LHAPDF_DATA_PATH", "LHAPATH")
 
 #: LHAPDF numbers and alpha_s(m_Z) of the grids that Pythia ships without their ``.info`` file. Their coupling runs at
-#: one loop, as that of any leading-order set. LHAPDF's list of sets: https://lhapdf.hepforge.org/pdfsets.html
+#: one loop, as that of any leading-order set. The numbers are those of LHAPDF's pdfsets.index; quark masses are those
+#: of the fits: Ball et al., arXiv:1207.1303 (NNPDF2.3, m_c^2 = 2 GeV^2) and arXiv:1706.00428 (NNPDF3.1).
 _SHIPPED_WITHOUT_INFO: Mapping[str, Mapping[str, str]] = {
     name: {"SetIndex": index, "AlphaS_MZ": alpha_s, "AlphaS_OrderQCD": "0", "MZ": "91.1876"}
     | {"MCharm": charm, "MBottom": bottom, "MTop": top}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlgen.errors import ProcessError
-from mlgen.hard_process.diagrams import coupling_orders, refuse_resonances_without_width, spell
+from mlgen.hard_process.diagrams import coupling_orders, spell
 from mlgen.hard_process.parameters import ModelParameters
 from mlgen.hard_process.particles import Z_PRIME, Particle, particle_of, particles_named, resolve_labels
 from mlgen.hard_process.subprocess import Subprocess
@@ -79,11 +79,10 @@ def reaction_of(settings: ProcessSettings) -> Reaction:
     """Return the reaction of a card's section ``[process]``, checked against the energy too.
 
     Raises:
-        ProcessError: As `parse_reaction`; or the energy is below the threshold; or a resonance has no width.
+        ProcessError: As `parse_reaction`; or the energy is below the threshold.
     """
     reaction = parse_reaction(settings.reaction, settings.beams, settings.parameters, settings.labels)
     refuse_below_threshold(reaction, settings.energy)
-    refuse_resonances_without_width(reaction.subprocesses, reaction.parameters, settings.energy)
     return reaction
 
 

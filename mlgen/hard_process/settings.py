@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
@@ -18,7 +19,9 @@ PROTONS = ("p", "p~")
 #: The alpha_s of a reaction of leptons, which has no parton densities to take it from.
 ALPHA_S_WITHOUT_PDF = 0.118
 
-_SCALE_MASS = re.compile(r"m\(\s*([^\s()]+)\s*\)")
+#: Scales that follow the event.
+DYNAMIC_SCALES = ("ht", "ht/2", "sqrt(s-hat)")
+_SCALE_MASS = re.compile(r"m\(([^\s()]+)\)")
 _SCALES = "a number in GeV, 'ht', 'ht/2', 'sqrt(s-hat)' or the mass of a particle as in 'm(z)'"
 
 
@@ -30,13 +33,13 @@ def _check_scale(value: Any) -> Any:
             raise ValueError(f"{value} GeV is no scale; it has to be greater than 0")
         return float(value)
     tidy = re.sub(r"\s+", "", value).lower()
-    if tidy in ("ht", "ht/2", "sqrt(s-hat)"):
+    if tidy in DYNAMIC_SCALES:
         return tidy
-    match = _SCALE_MASS.fullmatch(tidy)
-    if not match:
-        raise ValueError(f"'{value}' is no scale; expected is {_SCALES}")
+    name = mass_scale(tidy)
+    if name is None:
+        raise ValueError(f"'{value}' is no scale{nearest(tidy, DYNAMIC_SCALES)}; expected is {_SCALES}")
     try:
-        find_particle(match[1])
+        find_particle(name)
     except ProcessError as error:
         raise ValueError(f"scale '{value}': {error}") from error
     return tidy
@@ -47,7 +50,7 @@ Scale = Annotated[float | str, BeforeValidator(_check_scale)]
 
 
 def mass_scale(scale: str) -> str | None:
-    """Return the particle of a scale ``m(particle)``, None for a scale of another kind."""
+    """Return the particle whose mass a scale of the settings is, as in ``m(z)``; None for one of another kind."""
     match = _SCALE_MASS.fullmatch(scale)
     return match[1] if match else None
 
@@ -57,8 +60,8 @@ def _check_bound(value: Any) -> Any:
     numbers = [bound for bound in both if isinstance(bound, (int, float)) and not isinstance(bound, bool)]
     if len(numbers) != len(both) or (isinstance(value, (list, tuple)) and len(both) != 2):
         raise ValueError(f"{value!r} is no cut; expected is a number, or [minimum, maximum]")
-    if not all(bound >= 0 for bound in numbers):
-        raise ValueError(f"{value!r} is no cut; bounds are numbers that are not negative")
+    if not (all(bound >= 0 for bound in numbers) and math.isfinite(numbers[0])):
+        raise ValueError(f"{value!r} is no cut; bounds are numbers that are not negative, and only a maximum is 'inf'")
     if len(numbers) == 2 and not numbers[0] < numbers[1]:
         raise ValueError(f"{value!r} leaves no phase space: the minimum has to be below the maximum")
     return tuple(map(float, numbers)) if len(numbers) == 2 else float(numbers[0])
@@ -99,6 +102,10 @@ class CutSettings(_Section):
                         f'the cut {observable} = {{ "{key}" = ... }} takes {_in_words(fewest, most)}, '
                         f"not {len(key.split())}"
                     )
+                if getattr(self, observable)[key] == 0 and observable in _UPPER_BOUNDS:
+                    raise ValueError(
+                        f'the cut {observable} = {{ "{key}" = 0 }} leaves no phase space: 0 is the maximum'
+                    )
         return self
 
 
@@ -110,6 +117,17 @@ _NAMES_OF_CUT: Mapping[str, tuple[int, int]] = {
     "delta_r": (2, 2),
     "mass": (2, 99),
 }
+
+
+#: Those for which one number is a maximum; for the others it is a minimum.
+_UPPER_BOUNDS = frozenset({"eta", "rapidity"})
+
+
+def cut_limits(observable: str, bound: float | tuple[float, float]) -> tuple[float, float]:
+    """Return minimum and maximum of a cut of `CutSettings`."""
+    if isinstance(bound, tuple):
+        return bound
+    return (0.0, bound) if observable in _UPPER_BOUNDS else (bound, math.inf)
 
 
 def _in_words(fewest: int, most: int) -> str:

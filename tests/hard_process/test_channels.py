@@ -73,9 +73,21 @@ def test_width_only_where_a_line_can_be_on_its_shell():
 
 
 def test_resonance_without_width_is_an_error():
-    parameters = ModelParameters(width={"z": 0.0})
-    with pytest.raises(ProcessError, match=r"'z' is a resonance.*no width.*width = \{ z"):
-        channels_for([(2, -2)], (-13, 13), ["mu+", "mu-"], parameters)
+    def channels(incoming, outgoing, name, energy=13_000.0):
+        slots = [str(slot) for slot in range(len(outgoing))]
+        return channels_for([incoming], outgoing, slots, ModelParameters(width={name: 0.0}), energy)
+
+    for incoming, outgoing, name, particle in (((2, -2), (-13, 13), "z", "z"), ((2, -1), (-13, 14), "w", r"w\+")):
+        with pytest.raises(
+            ProcessError, match=rf"^{particle} \(.* has no width.* particles 3 4 .*\n.*width = {{ {name} ="
+        ):
+            channels(incoming, outgoing, name)
+    with pytest.raises(ProcessError, match=r"^t \(173 GeV\) has no width.* into particles 3 4 of the reaction"):
+        channels((21, 21), (24, 5, -6), "t")
+    # Below its mass; a top that only radiates; a W in the t-channel.
+    assert channels((11, -11), (13, -13), "z", 60.0)
+    assert channels((21, 21), (6, -6, 21), "t")
+    assert channels((11, -11), (12, -12, 25), "w", 500.0)
 
 
 def test_z_prime_has_a_channel_of_its_own():

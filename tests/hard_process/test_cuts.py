@@ -7,14 +7,19 @@ from mlgen.errors import ProcessError
 from mlgen.hard_process.cuts import Cut, CutMasks, PhaseSpaceLimits, common_cuts, resolve_cuts
 from mlgen.hard_process.maps import madspace_context
 from mlgen.hard_process.particles import resolve_labels
+from mlgen.hard_process.settings import CutSettings
 from mlgen.hard_process.subprocess import Subprocess
 
 LABELS = resolve_labels({})
 TWO_JETS = [Subprocess((2, -2), (-13, 13, 21, 21)), Subprocess((21, 2), (-13, 13, 21, 2))]
 
 
+def settings(cuts):
+    return CutSettings.model_validate(cuts)
+
+
 def test_a_label_cuts_on_everything_that_it_holds():
-    cuts = resolve_cuts({"pt": {"j": 20.0, "mu+": (25.0, 500.0)}, "delta_r": {"j j": 0.4}}, TWO_JETS, LABELS)
+    cuts = resolve_cuts(settings({"pt": {"j": 20.0, "mu+": (25.0, 500.0)}, "delta_r": {"j j": 0.4}}), TWO_JETS, LABELS)
     assert cuts[0] == {
         Cut("pt", (2,), 20.0),
         Cut("pt", (3,), 20.0),
@@ -26,7 +31,7 @@ def test_a_label_cuts_on_everything_that_it_holds():
 
 def test_a_lone_number_is_a_maximum_of_rapidities_and_a_minimum_of_the_rest():
     cuts = resolve_cuts(
-        {"eta": {"j": 5.0}, "rapidity": {"j": (0.1, 2.0)}, "mass": {"mu+ mu-": 50.0, "mu+ mu- j": 90.0}},
+        settings({"eta": {"j": 5.0}, "rapidity": {"j": (0.1, 2.0)}, "mass": {"mu+ mu-": 50.0, "mu+ mu- j": 90.0}}),
         [Subprocess((2, -2), (-13, 13, 21))],
         LABELS,
     )
@@ -39,7 +44,7 @@ def test_a_lone_number_is_a_maximum_of_rapidities_and_a_minimum_of_the_rest():
 
 
 def test_a_particle_that_only_some_subprocesses_have_is_cut_on_there():
-    cuts = resolve_cuts({"pt": {"g": 30.0, "j": 20.0}}, TWO_JETS, LABELS)
+    cuts = resolve_cuts(settings({"pt": {"g": 30.0, "j": 20.0}}), TWO_JETS, LABELS)
     assert cuts[0] == {Cut("pt", (2,), 30.0), Cut("pt", (3,), 30.0)}
     assert cuts[1] == {Cut("pt", (2,), 30.0), Cut("pt", (3,), 20.0)}
     # The maps may use what holds in all of them.
@@ -52,17 +57,12 @@ def test_a_particle_that_only_some_subprocesses_have_is_cut_on_there():
         ({"pt": {"b": 20.0}}, "pt of 'b': no subprocess has an outgoing 'b'.*mu\\+ mu- g g goes out"),
         ({"delta_r": {"mu+ mu+": 0.4}}, "outgoing particles 'mu\\+ mu\\+' at a time"),
         ({"pt": {"jet": 20.0}}, "no particle or label is called 'jet'"),
-        ({"et": {"j": 20.0}}, "no cut on 'et'; did you mean 'pt'|no cut on 'et'"),
-        ({"pt": {"j j": 20.0}}, "names 2 particles; it takes one particle or label"),
-        ({"mass": {"j": 20.0}}, "a mass takes two or more"),
-        ({"pt": {"j": (30.0, 20.0)}}, "leaves no phase space: the minimum 30 is not below the maximum 20"),
         ({"pt": {"j": 30.0, "g": (0.0, 20.0)}}, "pt of 'g' and cuts: pt of 'j' leave no phase space"),
-        ({"pt": {"j": -1.0}}, "not negative"),
     ],
 )
 def test_cuts_that_make_no_sense(cuts, message):
     with pytest.raises(ProcessError, match=message):
-        resolve_cuts(cuts, TWO_JETS, LABELS)
+        resolve_cuts(settings(cuts), TWO_JETS, LABELS)
 
 
 def random_events(n, outgoing):

@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 
-from mlgen.errors import ProcessError
 from mlgen.hard_process.diagrams import (
-    CubicDiagram,
     coupling_orders,
     cubic_diagrams,
-    refuse_resonances_without_width,
 )
 from mlgen.hard_process.parameters import ModelParameters, ZPrime
 from mlgen.hard_process.particles import find_particle, particle_of
@@ -181,43 +178,29 @@ def test_no_diagram_where_the_model_has_none(text: str) -> None:
     assert coupling_orders(subprocess_of(text), STANDARD_MODEL) is None
 
 
-def vertex_legs(diagram: CubicDiagram, line: str, legs: int) -> frozenset[int]:
-    """The external legs on the side of a line away from leg 0."""
-    if line[0] == "i":
-        return frozenset({int(line[1:])})
-    if line[0] == "o":
-        return frozenset({int(line[1:]) + 2})
-    propagator = diagram.propagators[int(line[1:])]
-    return propagator.legs if propagator.is_s_channel else frozenset(range(legs)) - propagator.legs
-
-
 @pytest.mark.parametrize("text", ["g g > t t~ g g", "u u~ > e+ ve mu- vm~", "u d~ > mu+ vm g", "e- e+ > w+ w-"])
 def test_every_vertex_joins_what_it_should(text: str) -> None:
-    """Legs add up at each vertex, charge and colour triality are conserved, each line ends where another begins."""
+    """Seen from leg 0, each line splits into two, and charge and baryon number are conserved where it does."""
     subprocess = subprocess_of(text)
     legs = len(subprocess.pdg_ids)
-
-    def decaying(diagram: CubicDiagram, line: str) -> int:
-        """PDG id of what comes out of a line towards the side away from leg 0."""
-        if line[0] == "p":
-            return diagram.propagators[int(line[1:])].pdg_id
-        if line == "i1":
-            return particle_of(subprocess.incoming[1]).anti.pdg_id
-        return subprocess.incoming[0] if line == "i0" else subprocess.outgoing[int(line[1:])]
-
+    every = frozenset(range(legs))
+    ends = {frozenset({leg}): pdg_id for leg, pdg_id in enumerate(subprocess.pdg_ids)}
+    ends[frozenset({1})] = particle_of(subprocess.incoming[1]).anti.pdg_id
+    del ends[frozenset({0})]
     for diagram in cubic_diagrams(subprocess, STANDARD_MODEL):
         assert len(diagram.propagators) == legs - 3
-        assert len(diagram.vertices) == legs - 2
-        lines = [line for vertex in diagram.vertices for line in vertex]
-        ends = ["i0", "i1", *(f"o{number}" for number in range(legs - 2))]
-        assert sorted(lines) == sorted(ends + 2 * [f"p{number}" for number in range(legs - 3)])
-        for parent, first, second in diagram.vertices:
-            below = vertex_legs(diagram, first, legs), vertex_legs(diagram, second, legs)
-            assert not below[0] & below[1]
-            if parent != "i0":
-                assert below[0] | below[1] == vertex_legs(diagram, parent, legs)
-            before = particle_of(decaying(diagram, parent))
-            after = [particle_of(decaying(diagram, line)) for line in (first, second)]
+        # What flows along each line, away from leg 0, by the legs that it flows to.
+        lines = {one.legs if one.is_s_channel else every - one.legs: one.pdg_id for one in diagram.propagators}
+        lines |= {**ends, every - {0}: subprocess.incoming[0]}
+        for below, pdg_id in lines.items():
+            if len(below) == 1:
+                continue
+            inside = [other for other in lines if other < below]
+            split = [one for one in inside if not any(one < other for other in inside)]
+            assert len(split) == 2
+            assert split[0] | split[1] == below
+            assert not split[0] & split[1]
+            before, after = particle_of(pdg_id), [particle_of(lines[one]) for one in split]
             assert before.charge_thirds == sum(particle.charge_thirds for particle in after)
             assert before.baryon_thirds == sum(particle.baryon_thirds for particle in after)
 
@@ -231,25 +214,3 @@ def test_s_and_t_channel_are_told_apart() -> None:
         (-6, frozenset({0, 2}), False),
         (6, frozenset({0, 3}), False),
     }
-
-
-@pytest.mark.parametrize("name", ["z", "w"])
-def test_resonance_without_width_is_refused(name: str) -> None:
-    text, particle = {"z": ("d d~ > mu- mu+", "z"), "w": ("u d~ > mu+ vm", "w[+]")}[name]
-    parameters = ModelParameters(width={name: 0.0})
-    message = rf"^{particle} \(.* GeV\) has no width.*\n.*width = {{ {name} = "
-    with pytest.raises(ProcessError, match=message):
-        refuse_resonances_without_width([subprocess_of(text)], parameters, 13_000)
-
-
-def test_resonance_that_cannot_go_on_shell_needs_no_width() -> None:
-    narrow = ModelParameters(width={"z": 0.0, "t": 0.0, "w": 0.0})
-    # Below the Z; a top that only radiates; a W in the t-channel.
-    refuse_resonances_without_width([subprocess_of("e- e+ > mu- mu+")], narrow, 60)
-    refuse_resonances_without_width([subprocess_of("g g > t t~ g")], narrow, 13_000)
-    refuse_resonances_without_width([subprocess_of("e- e+ > ve ve~ h")], ModelParameters(width={"w": 0}), 500)
-
-
-def test_resonance_in_part_of_the_final_state_is_refused() -> None:
-    with pytest.raises(ProcessError, match=r"t \(173 GeV\) has no width.*g g > w\+ b t~, where w\+ b come from it"):
-        refuse_resonances_without_width([subprocess_of("g g > w+ b t~")], ModelParameters(width={"t": 0}), 13_000)

@@ -1,14 +1,17 @@
 import json
+import sys
 
 import awkward as ak
 import numpy as np
 import pytest
 
 from mlgen.errors import ProcessError
+from mlgen.hard_process.drawing import drawn_columns
 from mlgen.hard_process.hard_process import HardProcess
 from mlgen.hard_process.integrand import HardPoints
 from mlgen.hard_process.matrix_element import ColorFlow, MatrixElement, MatrixElements
 from mlgen.hard_process.settings import ProcessSettings
+from mlgen.hard_process.source_errors import MatrixElementFailure
 from mlgen.stages import Settings
 
 pytest.importorskip("pythia8mc")
@@ -185,6 +188,100 @@ def test_fingerprint_tells_integrands_apart(gluons_to_top_quarks):
         {"beams": ["p", "p~"]},
     ):
         assert process(**changed).fingerprint != known, changed
+
+
+def test_fingerprint_has_what_the_keys_of_cuts_mean():
+    def cuts(**labels):
+        known = {"reaction": "g g > t t~ g", "cuts": {"pt": {"x": 20}}, "labels": labels}
+        return process(**known).fingerprint["cuts"]
+
+    assert cuts(x="g") == {"pt of 5": [20.0, None]}
+    assert cuts(x="g t t~") == {f"pt of {number}": [20.0, None] for number in (3, 4, 5)}
+    # Where subprocesses differ, each has its own.
+    both = process(reaction="p p > t t~ j", cuts={"pt": {"j": 20, "g": [30, 500]}})
+    outgoing = [subprocess.outgoing[2] for subprocess in both.subprocesses]
+    assert both.fingerprint["cuts"] == {"pt of 5": [[30.0, 500.0] if g == 21 else [20.0, None] for g in outgoing]}
+
+
+class Failing(TwoFlows):
+    """Fails, or gives something else than what was asked for, in one of its methods."""
+
+    def __init__(self, values=None, drawn=None):
+        self.values, self.drawn = values, drawn
+
+    def evaluate(self, momenta, alpha_s):
+        return np.ones(len(momenta)) if self.values is None else self.values(len(momenta))
+
+    def draw_color_flows(self, momenta, uniform):
+        return np.zeros(len(momenta), int) if self.drawn is None else self.drawn(len(momenta))
+
+
+class FailingMatrixElements(TestMatrixElements):
+    def __init__(self, **given):
+        super().__init__(Settings())
+        self.given = given
+
+    def prepare(self, subprocesses, parameters):
+        return [Failing(**self.given)] * len(subprocesses)
+
+
+def raises(n):
+    raise RuntimeError(f"no values for {n} points")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (raises, "failed: RuntimeError: no values for"),
+        (lambda n: np.ones((n, 1)), r"evaluate gave an array of float64 of the shape \((\d+), 1\) for \1 points"),
+        (lambda n: 1.0, r"of the shape \(\) for"),
+        (lambda n: np.ones(n, complex), "an array of complex128"),
+    ],
+)
+def test_a_matrix_element_that_fails_is_told_by_its_source(values, problem):
+    broken = process([FailingMatrixElements(values=values)])
+    x, channel = np.full((5, broken.integrand.dimensions), 0.5), np.zeros(5, int)
+    for evaluate in (broken.integrand, broken.integrand.points):
+        with pytest.raises(MatrixElementFailure, match=f"FailingMatrixElements of tests.*{problem}"):
+            evaluate(x, channel)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "problem"),
+    [
+        (raises, "failed: RuntimeError"),
+        (lambda n: np.full(n, 2), r"gave numbers from 2 to 2, .* numbers from 0 to 1, one for each point"),
+        (lambda n: np.full(n, -1), "gave numbers from -1 to -1"),
+        (lambda n: np.zeros(n), "gave an array of float64"),
+        (lambda n: np.zeros(n + 1, int), r"of the shape \(6,\), for 5 points"),
+    ],
+)
+def test_flows_that_there_are_not_are_told_by_their_source(drawn, problem):
+    broken = process([FailingMatrixElements(drawn=drawn)])
+    points = hard_points(broken, 5)
+    with pytest.raises(MatrixElementFailure, match=f"FailingMatrixElements of .*{problem}"):
+        broken.events(
+            points.momenta, np.zeros(5, int), points.value, points.alpha_s, points.alpha_s, np.random.default_rng(1)
+        )
+
+
+def test_a_source_that_fails_or_prints_while_it_prepares(capsys):
+    class Broken(TestMatrixElements):
+        def prepare(self, subprocesses, parameters):
+            sys.stdout.write("preparing\n")
+            raise KeyError("u")
+
+    with pytest.raises(MatrixElementFailure, match=r"Broken of .* failed: KeyError: 'u'"):
+        process([Broken(Settings())])
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", "preparing\n")
+
+
+def test_a_column_without_weight_is_never_drawn():
+    weights = np.array([[0.0, 0.3, 0.0, 0.7, 0.0]])
+    largest = np.nextafter(1.0, 0.0)
+    assert [int(drawn_columns(weights, np.array([u]))[0]) for u in (0.0, 0.29, 0.31, largest)] == [1, 1, 3, 3]
+    assert drawn_columns(np.array([[1.0, 0.0]]) * 1e-310, np.array([largest])) == 0
 
 
 def test_the_first_source_that_has_the_reaction_is_taken():

@@ -47,6 +47,18 @@ class GivenMatrixElements(MatrixElements):
         return {"program": "test"}
 
 
+class BrokenForSoftGluons(GivenMatrixElements):
+    """Not finite for an outgoing gluon of less than 100 GeV."""
+
+    def prepare(self, subprocesses, parameters):
+        def broken(momenta, alpha_s):
+            transverse = np.hypot(momenta[:, 4, 0], momenta[:, 4, 1])
+            return np.where(transverse < 50, np.inf, np.where(transverse < 100, np.nan, 1.0))
+
+        gluon, other = Given(broken), Given(self.function)
+        return [gluon if subprocess.outgoing[2] == 21 else other for subprocess in subprocesses]
+
+
 def process(reaction, source=None, threads=1, **settings):
     known = {"reaction": reaction, "energy": 13_000, "pdf": PDF, "scale": 173.0} | settings
     return HardProcess(ProcessSettings(**known), [source or GivenMatrixElements()], threads=threads)
@@ -216,6 +228,18 @@ def test_cuts_of_some_subprocesses():
     assert soft.sum() > 100
     assert (hard.subprocess_values[soft][:, gluon] == 0).all()
     assert (np.abs(hard.subprocess_values[soft][:, ~gluon]).sum(axis=1) > 0).all()
+
+
+def test_what_is_not_finite_where_a_subprocess_is_cut_away_does_not_count():
+    cuts = {"pt": {"j": 30, "g": 100}}
+    source = BrokenForSoftGluons()
+    integrand = process("p p > t t~ j", source, cuts=cuts).integrand
+    x, channel = points(integrand, 3000)
+    hard = integrand.points(x, channel)
+    soft = (np.hypot(hard.momenta[:, 4, 0], hard.momenta[:, 4, 1]) < 100) & (hard.value != 0)
+    assert soft.sum() > 100
+    np.testing.assert_allclose(integrand(x, channel).value, hard.value, rtol=1e-12)
+    assert integrand.counts.not_finite == 0
 
 
 def test_scale_beyond_the_grid():

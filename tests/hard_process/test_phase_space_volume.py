@@ -8,10 +8,18 @@ import pytest
 from mlgen.hard_process.channels import ChannelNames, Kinematics, channels_of, chosen
 from mlgen.hard_process.cuts import PhaseSpaceLimits
 from mlgen.hard_process.diagrams import cubic_diagrams
+from mlgen.hard_process.hard_process import HardProcess
+from mlgen.hard_process.integrand import HBAR_C_SQUARED
 from mlgen.hard_process.maps import ChannelMaps, PriorWeights, Topologies, madspace_context
+from mlgen.hard_process.matrix_element import ColorFlow, MatrixElement, MatrixElements
 from mlgen.hard_process.parameters import ModelParameters
+from mlgen.hard_process.particles import find_particle
+from mlgen.hard_process.settings import ChannelSettings, ProcessSettings
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.hard_process.symmetry import Symmetry, group_channels
+from mlgen.stages import Settings
+from mlgen_vegas.settings import VegasSettings
+from mlgen_vegas.vegas_sampler import VegasSampler
 
 ENERGY = 1000.0
 #: Allowed deviation in standard deviations: once in 16,000 for each of the comparisons below.
@@ -29,7 +37,7 @@ def massless_volume(outgoing: int, energy: float) -> float:
     return kleiss * (2 * math.pi) ** (4 - 3 * outgoing)
 
 
-def maps_of(subprocess, *, leptonic=True, only=()):
+def maps_of(subprocess, *, leptonic=True, only=(), parts=False):
     parameters = ModelParameters()
     masses = tuple(parameters.mass_of(pdg_id) for pdg_id in subprocess.pdg_ids)
     limits = PhaseSpaceLimits(frozenset(), masses[2:])
@@ -50,7 +58,8 @@ def maps_of(subprocess, *, leptonic=True, only=()):
         leptonic=leptonic,
         context=context,
     )
-    return maps, PriorWeights(channels, topologies, len(masses), context), channels
+    prior = PriorWeights(channels, topologies, len(masses), context)
+    return (maps, prior, channels, topologies) if parts else (maps, prior, channels)
 
 
 def volume(maps, prior, channels, points, seed):
@@ -174,3 +183,130 @@ def test_a_diagram_is_shared_out_where_not_all_resonances_fit():
             pole, width = parameters.mass[name], parameters.width[name]
             near = np.mean(np.abs(mass(*legs)[own] - pole) < 5 * width)
             assert near > 0.8 if on_shell else near < 0.5
+
+
+#: Reactions where one diagram makes several channels, with others before and behind it, and the two pairs of outgoing
+#: particles that W or Z may decay into.
+SEVERAL_RESONANCES = [
+    ("d d~ > e+ ve mu- vm~", ((0, 1), "w"), ((2, 3), "w")),
+    ("d u~ > e- ve~ mu+ mu-", ((0, 1), "w"), ((2, 3), "z")),
+    ("e- e+ > vm vm~ mu+ mu-", ((0, 1), "z"), ((2, 3), "z")),
+]
+
+PDG_IDS = {"w": 24, "z": 23}
+
+
+def subprocess_of(reaction):
+    incoming, outgoing = ([find_particle(name).pdg_id for name in side.split()] for side in reaction.split(">"))
+    return Subprocess((incoming[0], incoming[1]), tuple(outgoing))
+
+
+@pytest.mark.parametrize("reaction", [reaction for reaction, _, _ in SEVERAL_RESONANCES])
+def test_channels_of_one_diagram_share_its_weight(reaction):
+    import madspace
+
+    maps, prior, channels, topologies = maps_of(subprocess_of(reaction), parts=True)
+    assert len({topologies.diagram(channel) for channel in channels}) < len(channels)
+    channel = np.arange(4000) % len(channels)
+    momenta, _, _, jacobian = maps(np.random.default_rng(8).random((4000, maps.dimensions)), channel)
+    momenta = momenta[jacobian > 0]
+    weights = prior(momenta)
+    assert ((weights >= 0) & (weights <= 1)).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-12)
+    # The same whatever else is in the batch, and however often it is asked for.
+    np.testing.assert_array_equal(prior(momenta), weights)
+    np.testing.assert_array_equal(prior(momenta[:100]), weights[:100])
+    # Together they have the weight of their diagram.
+    first = [of_diagram[0] for of_diagram in topologies.of_diagram]
+    count = len(first)
+    generator = madspace.PropagatorChannelWeights(first, [[list(range(6))]] * count, [[i] for i in range(count)])
+    of_diagrams = np.asarray(madspace.FunctionRuntime(generator.function(), madspace_context(1))(momenta))
+    for number in range(count):
+        own = [column for column, one in enumerate(channels) if topologies.diagram(one) == number]
+        np.testing.assert_allclose(weights[:, own].sum(axis=1), of_diagrams[:, number], rtol=1e-9)
+
+
+def breit_wigner(squared, name):
+    parameters = ModelParameters()
+    mass, width = parameters.mass_of(PDG_IDS[name]), parameters.width_of(PDG_IDS[name])
+    return (mass * width) ** 2 / ((squared - mass**2) ** 2 + (mass * width) ** 2)
+
+
+def two_resonances(momenta, pairs):
+    """Product of two resonance curves of pairs of outgoing particles; momenta as (energy, px, py, pz)."""
+    value = np.ones(len(momenta))
+    for slots, name in pairs:
+        total = momenta[:, [slot + 2 for slot in slots]].sum(axis=1)
+        value *= breit_wigner(total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(axis=1), name)
+    return value
+
+
+def integral_of_two_resonances(energy, names):
+    """By quadrature: four massless particles are two decays behind a decay into two; V_2 = sqrt(lambda) / (8 pi s)."""
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    squares, measures = [], []
+    for name in names:
+        parameters = ModelParameters()
+        mass, width = parameters.mass_of(PDG_IDS[name]), parameters.width_of(PDG_IDS[name])
+        # In the angle of the resonance curve, which is flat there.
+        low, high = (math.atan((square - mass**2) / (mass * width)) for square in (0.0, energy**2))
+        angle = 0.5 * (high - low) * (nodes + 1) + low
+        squares.append(mass**2 + mass * width * np.tan(angle))
+        measures.append(0.5 * (high - low) * weights * mass * width)
+    s, first, second = energy**2, squares[0][:, None], squares[1][None, :]
+    triangle = (s - first - second) ** 2 - 4 * first * second
+    allowed = np.sqrt(first) + np.sqrt(second) < energy
+    volume = np.sqrt(np.where(allowed, triangle, 0.0)) / (8 * math.pi * s) / (8 * math.pi) ** 2
+    return measures[0] @ volume @ measures[1] / (2 * math.pi) ** 2
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(("reaction", "first", "second"), SEVERAL_RESONANCES)
+def test_integral_of_two_resonances(reaction, first, second):
+    maps, prior, channels = maps_of(subprocess_of(reaction))
+    points = 100_000
+    channel = np.arange(points) % len(channels)
+    momenta, _, _, jacobian = maps(np.random.default_rng(9).random((points, maps.dimensions)), channel)
+    inside = np.flatnonzero(jacobian > 0)
+    weight = np.zeros(points)
+    alpha = prior(momenta[inside])[np.arange(len(inside)), channel[inside]] * len(channels)
+    weight[inside] = jacobian[inside] * alpha * two_resonances(momenta[inside], (first, second))
+    estimate, error = weight.mean(), weight.std() / math.sqrt(points)
+    exact = integral_of_two_resonances(ENERGY, (first[1], second[1]))
+    assert error < 0.03 * exact
+    assert abs(estimate - exact) < SIGNIFICANCE * error
+
+
+class TwoResonances(MatrixElement):
+    color_flows = (ColorFlow((0,) * 6, (0,) * 6),)
+
+    def evaluate(self, momenta, alpha_s):
+        return two_resonances(momenta[..., [3, 0, 1, 2]], SEVERAL_RESONANCES[-1][1:])
+
+
+class TwoResonancesSource(MatrixElements):
+    def prepare(self, subprocesses, parameters):
+        return [TwoResonances()] * len(subprocesses)
+
+    def fingerprint(self):
+        return {"program": "test"}
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("only", [None, ["z(vm vm~) z(mu+ mu-)"]])
+def test_vegas_gives_the_integral_of_two_resonances(only):
+    reaction = SEVERAL_RESONANCES[-1][0]
+    settings = ProcessSettings(
+        reaction=reaction, beams=("e-", "e+"), energy=ENERGY, scale=91.188, channels=ChannelSettings(only=only)
+    )
+    integrand = HardProcess(settings, [TwoResonancesSource(Settings())]).integrand
+    sampler = VegasSampler(VegasSettings(iterations=4, points=1000))
+    sampler.train(integrand, 80_000, np.random.default_rng(5))
+    drawn = sampler.sample(30_000, np.random.default_rng(6))
+    evaluated = integrand(drawn.x, drawn.channel)
+    alpha = sampler.channel_weights(evaluated.features, evaluated.prior)
+    weight = evaluated.value * alpha[np.arange(len(drawn.x)), drawn.channel] / drawn.density
+    estimate, error = weight.mean(), weight.std() / math.sqrt(len(weight))
+    exact = HBAR_C_SQUARED / (2 * ENERGY**2) * integral_of_two_resonances(ENERGY, ("z", "z"))
+    assert error < 0.01 * exact
+    assert abs(estimate - exact) < SIGNIFICANCE * error

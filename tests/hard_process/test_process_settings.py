@@ -64,6 +64,7 @@ def test_own_masses_leave_the_others_alone() -> None:
 def test_scales_for_each_purpose() -> None:
     assert settings(scale=173).scales == (173.0, 173.0)
     assert settings(scale="HT", renormalisation_scale="M( z )").scales == ("ht", "m(z)")
+    assert settings(scale="HT / 2").scales == ("ht/2", "ht/2")
     assert mass_scale("m(z)") == "z"
     assert mass_scale("ht") is None
 
@@ -96,7 +97,8 @@ def test_cuts_are_numbers_or_pairs() -> None:
         ({"pdf": None}, "", "need parton densities; name an LHAPDF set"),
         ({"beams": ["e-", "e+"]}, "", "pdf = 'NNPDF23_lo_as_0130_qed' has no effect"),
         ({"beams": ["e-", "e+"], "pdf": None, "alpha_s": "pdf"}, "", "no parton densities to take it from"),
-        ({"scale": "ht/3"}, "scale", "'ht/3' is no scale; expected is"),
+        ({"scale": "ht/3"}, "scale", "'ht/3' is no scale; did you mean 'ht/2'.*; expected is"),
+        ({"scale": -5.0}, "scale", "greater than 0"),
         ({"scale": "m(zz)"}, "scale", "no particle is called 'zz'; did you mean 'z'"),
         ({"scale": 0}, "scale", "greater than 0"),
         ({"renormalisation_scale": True}, "renormalisation_scale", "is no scale"),
@@ -111,6 +113,10 @@ def test_cuts_are_numbers_or_pairs() -> None:
         ({"cuts": {"pt": {"j": "big"}}}, "cuts.pt.j", "is no cut; expected is a number, or"),
         ({"cuts": {"eta": {"j": -5}}}, "cuts.eta.j", "not negative"),
         ({"cuts": {"eta": {"j": [1, 2, 3]}}}, "cuts.eta.j", "is no cut"),
+        ({"cuts": {"pt": {"j": float("nan")}}}, "cuts.pt.j", "not negative"),
+        ({"cuts": {"mass": {"j j": float("inf")}}}, "cuts.mass.j j", "only a maximum is 'inf'"),
+        ({"cuts": {"eta": {"j": 0}}}, "cuts", "leaves no phase space"),
+        ({"cuts": {"pt": {"j j": 20}}}, "cuts", "takes one particle, not 2"),
         ({"cuts": {"delta_r": {"j": 0.4}}}, "cuts", "takes two particles, not 1"),
         ({"cuts": {"mass": {"j": 50}}}, "cuts", "takes two particles or more, not 1"),
         ({"cuts": {"pT": {"j": 50}}}, "cuts.pT", "Extra inputs"),

@@ -208,11 +208,6 @@ def test_energy_below_threshold_is_refused() -> None:
     assert len(reaction_of(settings("p p > t t~", 400)).subprocesses) == 9
 
 
-def test_resonance_without_width_is_refused() -> None:
-    with pytest.raises(ProcessError, match=r"^z .* has no width"):
-        reaction_of(settings("p p > mu+ mu-", width={"z": 0}))
-
-
 def test_z_prime_can_be_asked_for() -> None:
     parameters = ModelParameters(z_prime=ZPrime(mass=400, width=0.5))
     assert parse("p p > zp j", parameters=parameters).masses[2] == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib.util
 import os
@@ -52,9 +53,8 @@ def momenta_of(subprocess: Subprocess, parameters=STANDARD_MODEL, n: int = 50, e
 
 
 @pytest.fixture(scope="module")
-def source(request):
-    """Kept from run to run: the first one generates."""
-    return AmplicolMatrixElements(AmplicolSettings(cache=str(request.config.cache.mkdir("amplicol"))))
+def source(amplicol_cache):
+    return AmplicolMatrixElements(AmplicolSettings(cache=str(amplicol_cache)))
 
 
 @pytest.fixture
@@ -146,14 +146,15 @@ def test_jets_are_of_the_strong_interaction_alone(source):
 
 
 @needs_pyamplicol
-def test_lepton_pairs_with_gluons_have_two_powers_of_each_coupling(source):
-    (element,) = source.prepare([subprocess_of("d d~ > mu- mu+ g g")], STANDARD_MODEL)
-    momenta = momenta_of(subprocess_of("d d~ > mu- mu+ g g"))
+def test_a_lepton_pair_with_a_gluon_has_one_power_of_the_strong_coupling(source):
+    subprocess = subprocess_of("d d~ > mu- mu+ g")
+    (element,) = source.prepare([subprocess], STANDARD_MODEL)
+    momenta = momenta_of(subprocess)
     value = element.evaluate(momenta, np.full(len(momenta), 0.1))
     assert (value > 0).all()
-    np.testing.assert_allclose(element.evaluate(momenta, np.full(len(momenta), 0.2)), 4 * value)
+    np.testing.assert_allclose(element.evaluate(momenta, np.full(len(momenta), 0.2)), 2 * value)
     halved = ModelParameters(alpha_em_inverse=STANDARD_MODEL.alpha_em_inverse, width={"z": 10.0})
-    (wider,) = source.prepare([subprocess_of("d d~ > mu- mu+ g g")], halved)
+    (wider,) = source.prepare([subprocess], halved)
     assert not np.allclose(wider.evaluate(momenta, np.full(len(momenta), 0.1)), value, rtol=1e-6, atol=0)
 
 
@@ -161,14 +162,15 @@ def test_lepton_pairs_with_gluons_have_two_powers_of_each_coupling(source):
 @pytest.mark.physics
 def test_any_order_of_the_particles(source):
     """Swapped beams and another order of the outgoing particles are the same artifact, with momenta in that order."""
-    straight, turned = subprocess_of("g u > t t~ u"), subprocess_of("u g > u t~ t")
+    straight, turned = subprocess_of("u g > g u"), subprocess_of("g u > u g")
     first, second = source.prepare([straight, turned], STANDARD_MODEL)
     momenta = momenta_of(straight)
-    order = [1, 0, 4, 3, 2]
+    order = [1, 0, 3, 2]
     alpha_s = np.full(len(momenta), 0.118)
     np.testing.assert_allclose(second.evaluate(momenta[:, order], alpha_s), first.evaluate(momenta, alpha_s))
     np.testing.assert_allclose(second.color_flow_weights(momenta[:, order]), first.color_flow_weights(momenta))
     assert any(isinstance(element, Permuted) for element in (first, second))
+    assert len(first.color_flows) == 2
     for one, other in zip(first.color_flows, second.color_flows, strict=True):
         assert [one.color[slot] for slot in order] == list(other.color)
         assert [one.anticolor[slot] for slot in order] == list(other.anticolor)
@@ -292,17 +294,48 @@ def test_what_pyamplicol_says_when_it_cannot_generate(tmp_path):
     request = Request("g g > ve ve~", (0, 2), "full", MODEL, "no_masses", "compiled")
     with pytest.raises(ProcessError, match=r"(?s)could not be generated: pyAmpliCol ended with exit code.*tree"):
         generated(request, tmp_path, 60)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @needs_pyamplicol
-def test_only_one_generates_at_a_time(tmp_path, monkeypatch):
+@pytest.mark.parametrize("file", [f"mlgen-amplicol-{os.getuid()}.lock", "cache/.lock"])
+def test_only_one_generates_at_a_time(tmp_path, monkeypatch, file):
+    """On a machine, because of symbolica; and in a cache, which several machines may share."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     request = Request("g g > t t~", (2, 0), "full", MODEL, "no_masses", "compiled")
-    with (tmp_path / f"mlgen-amplicol-{os.getuid()}.lock").open("a") as lock:
+    (tmp_path / "cache").mkdir()
+    with (tmp_path / file).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ProcessError, match="another mlgen of yours has been generating"):
+        with pytest.raises(ProcessError, match=f"another mlgen of yours has been generating.*{file}"):
             generated(request, tmp_path / "cache", 0)
+
+
+@needs_pyamplicol
+def test_an_artifact_that_is_there_is_never_replaced(tmp_path, monkeypatch):
+    """A host without a lock that ends later keeps what another one has put there; what is incomplete is replaced."""
+    request = Request("g g > t t~", (2, 0), "full", MODEL, "no_masses", "compiled")
+    folder = tmp_path / request.digest[:32]
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    def run(_, output, __):
+        output.mkdir()
+        (output / "ours").touch()
+        if others:
+            (folder / "artifact").mkdir(parents=True)
+            (folder / "artifact" / "theirs").touch()
+
+    monkeypatch.setattr(generation.fcntl, "flock", no_locks)
+    monkeypatch.setattr(generation, "_run", run)
+    others = True
+    assert [path.name for path in generated(request, tmp_path, 60).iterdir()] == ["theirs"]
+    (folder / "artifact" / "theirs").unlink()
+    (folder / "artifact").rmdir()
+    (folder / "definition.json").touch()
+    others = False
+    assert [path.name for path in generated(request, tmp_path, 60).iterdir()] == ["ours"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".lock", folder.name])
 
 
 @needs_pyamplicol

@@ -193,7 +193,31 @@ def test_the_fingerprint_follows_library_and_card(madgraph_folder):
     card = madgraph_folder / "Cards" / "param_card.dat"
     card.write_text(card.read_text() + "# changed\n")
     after = source.fingerprint()
-    assert {name for name in before if before[name] != after[name]} == {"param_card.dat"}
+    assert {name for name in before if before[name] != after[name]} == {"param_card"}
+
+
+def test_the_fingerprint_tells_libraries_of_the_same_name_apart(madgraph_folder, card, compiled, tmp_path):
+    folder = madgraph_folder / "SubProcesses"
+    (record,) = json.loads((folder / "subprocesses.json").read_text())
+    other = {**record, "outgoing": [5, -5], "me_path": "other/libgg_tt_{device}.so"}
+    (folder / "subprocesses.json").write_text(json.dumps([record, other]))
+    (madgraph_folder / "other").mkdir()
+    second = madgraph_folder / "other" / "libgg_tt_cpu.so"
+    shutil.copy(compiled, second)
+    source = UmamiMatrixElements(UmamiSettings(folder=str(madgraph_folder)))
+    one_by_one = UmamiMatrixElements(
+        UmamiSettings(
+            libraries={"g g > t t~": str(madgraph_folder / "lib/libgg_tt_cpu.so"), "g g > b b~": str(second)},
+            param_card=str(card),
+        )
+    )
+    before = source.fingerprint(), one_by_one.fingerprint()
+    second.write_bytes(compiled.read_bytes() + b"changed")
+    changed = [
+        {name for name, digest in was.items() if now[name] != digest}
+        for was, now in zip(before, (source.fingerprint(), one_by_one.fingerprint()), strict=True)
+    ]
+    assert changed == [{"other/libgg_tt_cpu.so"}, {"g g > b b~"}]
 
 
 def test_each_card_has_its_own_parameters(compiled, tmp_path):
@@ -210,7 +234,7 @@ def test_each_card_has_its_own_parameters(compiled, tmp_path):
 
 
 @pytest.mark.physics
-def test_a_library_that_pyamplicol_wrote(request, tmp_path):
+def test_a_library_that_pyamplicol_wrote(amplicol_cache, tmp_path):
     """u u~ > mu- mu+ through the UMAMI interface of another program, against the closed form."""
     if importlib.util.find_spec("pyamplicol") is None or shutil.which("make") is None or shutil.which("cc") is None:
         pytest.skip("needs pyamplicol, make and a C compiler")
@@ -222,7 +246,7 @@ def test_a_library_that_pyamplicol_wrote(request, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "_OPTIONS", options)
         wanted = Request("u u~ > mu- mu+", (0, 2), "full", MODEL, "no_masses", "compiled")
-        artifact = generated(wanted, Path(str(request.config.cache.mkdir("amplicol"))), 300)
+        artifact = generated(wanted, amplicol_cache, 300)
     build = tmp_path / "build"
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     made = processes.run(
