@@ -7,7 +7,7 @@ card are relative to the card's own directory.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,8 +21,6 @@ from mlgen.validation.settings import ValidationSettings
 
 #: Source of a card that was made from command-line options: its lines mean nothing to the user.
 COMMAND_LINE = "command line"
-#: What samples the phase space of a process where the card replaces nothing, as `mlgen_phase_space` offers it.
-CLASSICAL_SAMPLER = "vegas"
 
 
 def _as_list(value: Any) -> Any:
@@ -45,7 +43,13 @@ class RunSection(_Section):
         ge=1,
         description="events to write of a process or a generator, or to read from the input; all when left out",
     )
-    batch_size: int = Field(10_000, ge=1, le=1_000_000, description="events handled at a time")
+    batch_size: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="events handled at a time; another number gives other random numbers to a generator, and to the "
+        "unweighting of a file, but not to a process",
+    )
     on_error: Literal["stop", "skip"] = Field("stop", description="what to do with events that cannot be read")
 
 
@@ -137,7 +141,9 @@ class Card:
         source: Name for messages.
         text: The card as text, for the provenance of the outputs.
         directory: Paths in the card are relative to it.
-        changed: Keys that the command line set or changed, as ``section.key``, with their values.
+        changed: Keys that the command line set or changed, as ``section.key``, with their values; None for those that
+            it left out.
+        remarks: What the user should know of that.
     """
 
     model: CardModel
@@ -145,6 +151,7 @@ class Card:
     text: str
     directory: Path
     changed: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def stage(self, stage: Stage) -> StageSection | None:
         """The section of a stage, None when the card does not replace it."""
@@ -154,6 +161,10 @@ class Card:
     def path(self, name: str) -> Path:
         """A path of the card, as seen from the current directory; ``-`` stays what it is."""
         return Path(name) if name == "-" else self.directory / name
+
+    def place(self, *keys: str) -> str:
+        """Where the card sets a key, for a message: source and line, of its section when the key is not there."""
+        return _place(keys, self.source, self.text, self.changed)
 
     def check_settings(self, stage: Stage, model: type[Settings]) -> Any:
         """Check the settings of a stage's plugin.
@@ -235,12 +246,17 @@ def _card_error(
     messages = []
     for problem in error.errors():
         keys = [*prefix, *(key for key in problem["loc"] if isinstance(key, str))]
-        here = source != COMMAND_LINE and ".".join(keys) not in changed
-        line = _line_of(text, keys) if here else None
-        place = (f"{source}:{line}" if line else source) if here else COMMAND_LINE
+        place = _place(keys, source, text, changed)
         where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
         messages.append(f"{place}: {where}: {_in_words(problem, model, keys[len(prefix) :])}")
     return CardError("\n".join(messages))
+
+
+def _place(keys: Sequence[str], source: str, text: str, changed: Mapping[str, Any]) -> str:
+    if source == COMMAND_LINE or ".".join(keys) in changed:
+        return COMMAND_LINE
+    line = _line_of(text, list(keys))
+    return f"{source}:{line}" if line else source
 
 
 def _in_words(problem: Any, model: type[BaseModel], keys: list[str]) -> str:

@@ -51,6 +51,7 @@ class Plugin:
         references: Papers, as ``arXiv:1234.56789``.
         contract_version: The version of the contracts that it was written for, as a number: ``contract_version=1``,
             not `mlgen.stages.CONTRACT_VERSION`, which is that of whatever mlgen is installed.
+        classical: Whether it is the tool that a chain uses where the card names none; one plugin of a stage.
 
     Raises:
         TypeError: A field is of another type.
@@ -65,12 +66,14 @@ class Plugin:
     summary: str
     references: tuple[str, ...] = ()
     contract_version: int = field(kw_only=True)
+    classical: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         what = _named("plugin", self.name)
         _require(what, "stage", self.stage, Stage)
         _require(what, "exactness", self.exactness, Exactness)
         _require(what, "contract_version", self.contract_version, int)
+        _require(what, "classical", self.classical, bool)
         taken = PLUGIN_KEYS | SAMPLER_KEYS if self.stage is Stage.PHASE_SPACE else PLUGIN_KEYS
         _check_common(what, self.factory, self.settings, self.summary, self.references, taken)
 

@@ -204,6 +204,23 @@ class PluginManager:
             )
         return found
 
+    def classical(self, stage: Stage) -> Registered[Plugin]:
+        """Find the plugin that a chain uses at a stage where the card names none.
+
+        Raises:
+            PluginError: There is none, there are two, or it was written for other contracts.
+        """
+        offered = [registered for registered in self.stage_plugins[stage] if registered.offer.classical]
+        if len(offered) != 1:
+            names = " and ".join(f"'{r.offer.name}' of {r.source}" for r in offered)
+            problem = f"{names} say that they are" if names else "no plugin says that it is"
+            known = ", ".join(registered.offer.name for registered in self.stage_plugins[stage])
+            raise PluginError(
+                f"the card has no [{stage.value}], and {problem} the classical one; name one in the card: "
+                f'[{stage.value}] plugin = "..."\nThere is: {known or "none"}{self.failure_advice()}'
+            )
+        return self.find(stage, offered[0].offer.name)
+
     def find_format(self, name: str) -> EventFormat | None:
         """Find an event format by name; None when there is none.
 

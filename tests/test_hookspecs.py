@@ -145,6 +145,7 @@ COMMON = [
         ({"stage": "generator"}, "'mine': stage is 'generator'; mlgen.stages.Stage is expected"),
         ({"exactness": "exact"}, "'mine': exactness is 'exact'; mlgen.stages.Exactness is expected"),
         ({"contract_version": "1"}, "'mine': contract_version is '1'; int is expected"),
+        ({"classical": "yes"}, "'mine': classical is 'yes'; bool is expected"),
         ({"settings": PluginKey}, "PluginKey has a setting 'plugin'"),
         ({"settings": ModelKey}, "ModelKey has a setting 'model'"),
     ],

@@ -483,3 +483,13 @@ def test_entry_point_without_a_distribution_is_told_as_such():
     entry_point = importlib.metadata.EntryPoint("stray", "surely_not_installed", "mlgen")
     (failure,) = PluginManager(entry_points=[entry_point]).failures
     assert "(unknown distribution) ? (entry point 'stray')" in str(failure)
+
+
+def test_the_classical_tool_of_a_stage(install):
+    assert plugin_manager().classical(Stage.PHASE_SPACE).offer.classical
+    with pytest.raises(PluginError, match=r"no plugin says that it is the classical one; name one in the card"):
+        plugin_manager().classical(Stage.UNWEIGHTING)
+    for number in (1, 2):
+        install(f"classical-{number}", keep_all(f"keep-{number}", more=", contract_version=1, classical=True"))
+    with pytest.raises(PluginError, match=r"'keep-1' of classical-1 1.0 and 'keep-2' of classical-2 1.0 say that they"):
+        PluginManager().classical(Stage.UNWEIGHTING)

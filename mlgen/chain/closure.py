@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mlgen.card import CLASSICAL_SAMPLER, Card, InputSection, OutputSection
+from mlgen.card import Card, InputSection, OutputSection
 from mlgen.chain.plan import plan_chain
 from mlgen.chain.run import run_chain
 from mlgen.errors import CardError
 from mlgen.formats.reading import open_events
 from mlgen.formats.writing import create_events
+from mlgen.plugins import plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Reporter, Stage, silent
 from mlgen.validation.comparing import validate
@@ -34,8 +35,8 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
     is given one random half of the input, and the reference is the other half: the same events on both sides would
     agree far too well. A generator learns from what the card says, all of the input.
 
-    Of a [process], the reference is weighted events with the classical sampler (`mlgen.card.CLASSICAL_SAMPLER` with
-    its own settings), from a seed of its own: independent of all that it is compared with.
+    Of a [process], the reference is weighted events with the classical sampler (with its own settings), from a seed of
+    its own: independent of all that it is compared with.
 
     Args:
         card: The card. Its outputs are not written; models that it names are trained and kept as in a run.
@@ -106,7 +107,8 @@ def _validate_process(card: Card, replaced: Sequence[Stage], reporter: Reporter)
         run_section = card.model.run.model_copy(update={"seed": other_seed})
         independent = dataclasses.replace(card, model=card.model.model_copy(update={"run": run_section}))
         path = _run_process(independent, (), folder / "reference.lhe", reporter)
-        origin = f"nothing replaced: phase space {CLASSICAL_SAMPLER}, weighted, another seed"
+        classical = plugin_manager().classical(Stage.PHASE_SPACE).offer.name
+        origin = f"nothing replaced: phase space {classical}, weighted, another seed"
         reference = SampleFiles("nothing replaced", (path,), origin=_shown(card, origin))
         samples = []
         for number, (name, stages) in enumerate(_variants(card, replaced)):

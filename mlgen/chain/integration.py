@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
@@ -13,20 +13,17 @@ from mlgen.card import IntegrationSection
 from mlgen.chain.candidates import CandidateBatch, CandidateSource
 from mlgen.chain.integration_result import Contribution, IntegrationResult
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.process_source import open_process
+from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
+from mlgen.chain.process_source import grid_range, open_process
 from mlgen.chain.report import process_provenance
 from mlgen.chain.samplers import trained_sampler
 from mlgen.chain.sums import Sums, consistency
 from mlgen.chain.timing import Timer
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.chain.weight_efficiency import WeightModuli
-from mlgen.errors import ProcessError
+from mlgen.hard_process.diagrams import spell
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import IntArray, Progress, Reporter, silent
-
-if TYPE_CHECKING:
-    from mlgen.hard_process.integrand import PointCounts
-    from mlgen.hard_process.subprocess import Subprocess
 
 #: Share of the cross section in overweights at which an unweighting efficiency is quoted.
 OVERWEIGHT_SHARE = 0.001
@@ -74,7 +71,7 @@ def integrate(plan: Plan, reporter: Reporter = silent) -> IntegrationResult:
         error=float(whole.error[0]),
         channels=_contributions(process.integrand.channels, tally.channels, tally.channel_points),
         subprocesses=_contributions(
-            [subprocess_name(s) for s in process.subprocesses],
+            [spell(subprocess) for subprocess in process.subprocesses],
             tally.subprocesses,
             np.full(len(process.subprocesses), whole.points),
         ),
@@ -93,53 +90,9 @@ def integrate(plan: Plan, reporter: Reporter = silent) -> IntegrationResult:
         stage=stage_record,
         exactness=stage.exactness.value,
         seconds=timer.seconds,
-        remarks=(*count_remarks(counts), *_doubts(agreement.p_value)),
+        remarks=(*plan.card.remarks, *count_remarks(counts), *_doubts(agreement.p_value)),
         provenance=process_provenance(plan, (stage_record,), process.fingerprint, "integrate"),
         weights=tally.distribution,
-    )
-
-
-def subprocess_name(subprocess: Subprocess) -> str:
-    """Write a subprocess as ``u u~ > mu+ mu-``."""
-    from mlgen.hard_process.particles import particle_of
-
-    incoming, outgoing = (
-        " ".join(particle_of(pdg_id).name for pdg_id in side) for side in (subprocess.incoming, subprocess.outgoing)
-    )
-    return f"{incoming} > {outgoing}"
-
-
-def counts_since(before: PointCounts, now: PointCounts) -> PointCounts:
-    """What was counted since `before`."""
-    return type(now)(**{f.name: getattr(now, f.name) - getattr(before, f.name) for f in dataclasses.fields(now)})
-
-
-def count_remarks(counts: PointCounts) -> list[str]:
-    """What is to be said of points whose values are not as they should be; nothing where there are none."""
-    remarks, points = [], counts.evaluated
-    if counts.not_finite:
-        remarks.append(
-            f"at {counts.not_finite:,} of {points:,} points the integrand is not finite; they count as zero, and the "
-            "cross section lacks what they should have given"
-        )
-    if counts.negative:
-        remarks.append(
-            f"at {counts.negative:,} of {points:,} points the integrand is negative; they count as they are. At lowest "
-            "order it is the parton densities that can be"
-        )
-    if counts.outside_densities:
-        remarks.append(
-            f"{counts.outside_densities:,} of {points:,} points lie outside the grid of the parton densities, which "
-            "are zero there; a set with a larger grid, or cuts, mend that"
-        )
-    return remarks
-
-
-def nothing_counts(points: int, counts: PointCounts) -> ProcessError:
-    """The error that no point has a weight."""
-    return ProcessError(
-        f"of {points:,} points none has a weight other than zero: {counts.outside_cuts:,} of all "
-        f"{counts.evaluated:,} evaluated were outside the cuts, {counts.not_finite:,} not finite; check [process.cuts]"
     )
 
 
@@ -189,7 +142,7 @@ def _sample(tally: _Tally, settings: IntegrationSection, seed: int, progress: Ca
         progress(Progress(whole.points, settings.points or 0, "relative error", error / mean if mean else float("nan")))
         if not tally.moduli.largest:
             if whole.points >= min(POINTS_WITHOUT_ANY, settings.points or POINTS_WITHOUT_ANY):
-                raise nothing_counts(whole.points, tally.source.counts)
+                raise nothing_counts(tally.source.counts, grid_range(tally.source.process))
         elif precision is not None and len(tally.batches) >= settings.iterations and error <= precision * mean:
             return "precision"
         if settings.points is not None and whole.points >= settings.points:

@@ -68,16 +68,7 @@ def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[E
             f"(SHA-256 {record.trained_on.sha256[:12]}), the input now is {_named(files)} ({digest[:12]})\n"
             "Name another model folder, leave out [input] to use the model as it is, or train again with --retrain."
         )
-    stored = load_model(folder, stage.registered, stage.settings)
-    # What the card leaves open is as it was in the training.
-    result = stage_result(
-        dataclasses.replace(stage, settings=stored.settings),
-        model=str(folder),
-        model_sha256=stored.sha256,
-        trained_on_sha256=record.trained_on.sha256,
-        figures=dict(record.report.figures),
-        remarks=record.report.remarks,
-    )
+    stored, result = loaded_model(stage, folder)
     return cast(EventGenerator, stored.implementation), result, record.trained_on.events
 
 
@@ -108,6 +99,26 @@ def _trained(
         remarks=report.remarks,
     )
     return generator, result, counted.events
+
+
+def loaded_model(stage: PlannedStage, folder: Path) -> tuple[StoredModel, StageResult]:
+    """Load the trained model of a stage; returns it with what is to be said of it.
+
+    Raises:
+        ModelError: It cannot be used.
+    """
+    stored = load_model(folder, stage.registered, stage.settings)
+    record = stored.record
+    result = stage_result(
+        # What the card leaves open is as it was in the training.
+        dataclasses.replace(stage, settings=stored.settings),
+        model=str(folder),
+        model_sha256=stored.sha256,
+        trained_on_sha256=record.trained_on.sha256,
+        figures=dict(record.report.figures),
+        remarks=record.report.remarks,
+    )
+    return stored, result
 
 
 def make_parent(folder: Path) -> None:

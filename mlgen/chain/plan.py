@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlgen.card import CLASSICAL_SAMPLER, Card
+from mlgen.card import Card
 from mlgen.errors import CardError
 from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
@@ -98,9 +98,7 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
         PluginError: A plugin is not there.
         OutputError: An output cannot be written.
     """
-    for section, reason in _NOT_YET.items():
-        if getattr(card.model, section) is not None:
-            raise CardError(f"{card.source}: [{section}]: {reason}")
+    _refuse_what_is_not_yet(card)
     if card.model.process is not None:
         return _plan_process(card, force=force, retrain=retrain, training_only=training_only)
     for section, reason in _FOR_A_PROCESS.items():
@@ -129,29 +127,24 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
 
 
 def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
-    """Check that the process of a card can be integrated. Outputs and unweighting of the card are not looked at.
+    """Check that the process of a card can be integrated; the rest of the card as for a run, but for its outputs.
 
     Raises:
-        CardError: The card has no process.
-        PluginError: The sampler is not there.
-        ModelError: Its model cannot be kept where the card says.
+        CardError: The card has no process, or asks for something that cannot be done.
+        PluginError: A plugin is not there.
+        ModelError: The sampler's model cannot be kept where the card says.
     """
+    _refuse_what_is_not_yet(card)
     if card.model.process is None:
         raise CardError(
             f"{card.source}: there is no [process] to integrate; 'mlgen init --process' writes a card with one"
         )
-    sampler = _planned_sampler(card, retrain)
+    sampler, _ = _planned_stages(card, retrain)
     return Plan(card, (), (), None, None, sampler, retrain=retrain)
 
 
 def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool) -> Plan:
-    if card.model.generator is not None:
-        raise CardError(
-            f"{card.source}: [generator]: it learns from events: write those of [process] into a file first (a card "
-            "without [generator]), and name that file as [input] of a second card"
-        )
-    sampler = _planned_sampler(card, retrain)
-    unweighting = _planned(card, Stage.UNWEIGHTING)
+    sampler, unweighting = _planned_stages(card, retrain)
     outputs: tuple[Path, ...] = ()
     if training_only:
         if sampler.model is None:
@@ -163,11 +156,27 @@ def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool
     return Plan(card, (), outputs, None, unweighting, sampler, force, retrain)
 
 
+def _refuse_what_is_not_yet(card: Card) -> None:
+    for section, reason in _NOT_YET.items():
+        if getattr(card.model, section) is not None:
+            raise CardError(f"{card.place(section)}: [{section}]: {reason}")
+
+
+def _planned_stages(card: Card, retrain: bool) -> tuple[PlannedStage, PlannedStage | None]:
+    """Sampler and unweighting of a card with a [process]."""
+    if card.model.generator is not None:
+        raise CardError(
+            f"{card.place('generator')}: [generator]: it learns from events: write those of [process] into a file "
+            "first (a card without [generator]), and name that file as [input] of a second card"
+        )
+    return _planned_sampler(card, retrain), _planned(card, Stage.UNWEIGHTING)
+
+
 def _planned_sampler(card: Card, retrain: bool) -> PlannedStage:
     """The card's sampler; the classical one with its own settings where the card replaces nothing."""
     sampler = _planned(card, Stage.PHASE_SPACE)
     if sampler is None:
-        registered = plugin_manager().find(Stage.PHASE_SPACE, CLASSICAL_SAMPLER)
+        registered = plugin_manager().classical(Stage.PHASE_SPACE)
         sampler = PlannedStage(registered, registered.offer.settings(), None)
     _check_model(sampler, retrain)
     return sampler

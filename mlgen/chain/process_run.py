@@ -16,9 +16,10 @@ import numpy as np
 import mlgen
 from mlgen.chain.candidates import CandidateSource
 from mlgen.chain.checks import check_unweighted
-from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY, count_remarks, counts_since, nothing_counts
+from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.process_source import open_process
+from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
+from mlgen.chain.process_source import grid_range, open_process
 from mlgen.chain.report import RunResult, StageResult, process_provenance, stage_result
 from mlgen.chain.samplers import trained_sampler
 from mlgen.chain.spool import CandidateSpool, KeptCandidates
@@ -33,8 +34,9 @@ from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, FloatArray, IntArray, Progress, Reporter, Unweighter, silent
 
-#: Candidates of the smallest batch.
+#: Candidates of the smallest and of the largest batch.
 SMALLEST_BATCH = 1_000
+LARGEST_BATCH = 10_000
 #: How many more candidates a round may have than all before it.
 LARGEST_GROWTH = 8.0
 #: Candidates beyond those that the efficiency so far asks for, so that one round more is seldom needed.
@@ -64,7 +66,10 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
     weighted events these are candidates with a weight other than zero. Candidates of weight zero stand in no file; the
     weights are multiplied by the share of those that do not vanish, so that the weights of the file average to the
     cross section. That share is estimated by (N - 1) / (T - 1), the unbiased estimate where T candidates had to be
-    drawn until N of them did not vanish.
+    drawn until N of them did not vanish. For a single event there is none: 1 / T is taken, which is too large on the
+    average.
+
+    Candidates come in batches of a size of its own, so that the events do not depend on that of the card.
 
     Raises:
         mlgen.errors.MlgenError: Whatever goes wrong; no output is left under its name then.
@@ -113,7 +118,6 @@ class _ProcessRun:
     def __init__(self, plan: Plan, source: CandidateSource, reporter: Reporter, timer: Timer) -> None:
         self._plan, self._source, self._reporter, self._timer = plan, source, reporter, timer
         self._wanted = cast(int, plan.card.model.run.events)
-        self._batch_size = plan.card.model.run.batch_size
         self._seed = plan.card.model.run.seed
         self._counts_before = dataclasses.replace(source.counts)
         self._moduli = WeightModuli()
@@ -174,7 +178,7 @@ class _ProcessRun:
             if accepted >= self._wanted:
                 break
             growth = min(self._wanted / max(accepted, 1) * MARGIN, LARGEST_GROWTH)
-            needed = max(spool.total * growth, spool.total + min(SMALLEST_BATCH, self._batch_size))
+            needed = max(spool.total * growth, spool.total + SMALLEST_BATCH)
         with plugin_errors(stage.registered):
             report = unweighter.report()
         figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
@@ -212,12 +216,17 @@ class _ProcessRun:
 
     def remarks(self) -> tuple[str, ...]:
         """What the user should know."""
-        return (*count_remarks(counts_since(self._counts_before, self._source.counts)), *self._remarks)
+        counts = counts_since(self._counts_before, self._source.counts)
+        said = count_remarks(counts)
+        if said and counts.evaluated > self._sums.points:
+            surplus = counts.evaluated - self._sums.points
+            said.append(f"of the points evaluated the last {surplus:,} were not needed: {self._sums.points:,} are left")
+        return (*self._plan.card.remarks, *said, *self._remarks)
 
     def _draw(self, spool: CandidateSpool, estimate: float, *, at_most: int | None = None) -> None:
         """Draw one batch into the spool; with `at_most`, only up to the candidate that is the last one needed."""
         number = len(spool)
-        n = min(self._batch_size, max(math.ceil(estimate), min(SMALLEST_BATCH, self._batch_size)))
+        n = min(LARGEST_BATCH, max(math.ceil(estimate), SMALLEST_BATCH))
         batch = self._source.draw(n, random_generator(self._seed, Work.SAMPLE_PHASE_SPACE, number))
         kept = self._source.events(batch, random_generator(self._seed, Work.DRAW_SUBPROCESS, number))
         if at_most is not None and len(kept) >= at_most:
@@ -230,7 +239,7 @@ class _ProcessRun:
         self._moduli.add(np.abs(weight))
         self.distribution.add(weight)
         if not spool.kept and spool.total >= POINTS_WITHOUT_ANY:
-            raise nothing_counts(spool.total, self._source.counts)
+            raise nothing_counts(self._source.counts, grid_range(self._source.process))
 
     def _choose(self, stage: PlannedStage, spool: CandidateSpool) -> tuple[Unweighter, _Chosen]:
         """Unweight all candidates so far, those of weight zero among them."""

@@ -5,20 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from mlgen.card import Card
 from mlgen.errors import CardError, MlgenError, PluginFailure, ProcessError, nearest
+from mlgen.hard_process.matrix_element import MatrixElement, MatrixElements
 from mlgen.hookspecs import Tool
 from mlgen.plugins import Registered, plugin_manager
+from mlgen.stages import Settings
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
-    from mlgen.hard_process.matrix_element import MatrixElements
+    from mlgen.hard_process.parameters import ModelParameters
+    from mlgen.hard_process.subprocess import Subprocess
 
 _KIND = "matrix_elements"
+#: How a message begins that is about a key of [process].
+_ABOUT = re.compile(r"(?:the )?(cuts|channels|pdf|alpha_s)\b|the (channel) '")
 
 
 def open_process(card: Card) -> HardProcess:
@@ -26,10 +34,12 @@ def open_process(card: Card) -> HardProcess:
 
     Raises:
         CardError: The card has no process.
-        mlgen.errors.ProcessError: The process cannot be computed as asked.
+        mlgen.errors.ProcessError: The process cannot be computed as asked, or its cross section is infinite.
         mlgen.errors.PluginFailure: A source of matrix elements failed.
     """
+    from mlgen.hard_process.divergences import refuse_divergences
     from mlgen.hard_process.hard_process import HardProcess
+    from mlgen.hard_process.reaction import reaction_of
 
     settings = card.model.process
     if settings is None:
@@ -37,18 +47,28 @@ def open_process(card: Card) -> HardProcess:
     if settings.pdf is not None and settings.pdf.endswith(".dat"):
         # A file, and paths in a card are relative to it.
         settings = settings.model_copy(update={"pdf": str(card.path(settings.pdf))})
+    # Before any matrix element is made, which may take a while.
+    with _placed(card, "reaction"):
+        reaction = reaction_of(settings)
+    with _placed(card, "cuts"):
+        refuse_divergences(reaction, settings)
     chosen = settings.matrix_element
-    if chosen is None:
-        sources, left_out = _every_source(card)
-    else:
-        sources, left_out = [_made(_find(chosen.program, card), chosen.settings, card)], []
-    try:
-        # What the sources print goes to standard error: standard output is for events and results.
-        with contextlib.redirect_stdout(sys.stderr):
-            return HardProcess(settings, sources)
-    except ProcessError as error:
-        text = "\n  ".join([f"{card.source}: [process]: {error}", *left_out])
-        raise type(error)(text) from error
+    sources = _every_source(card) if chosen is None else [_made(_find(chosen.program, card), chosen.settings, card)]
+    # What the sources print goes to standard error: standard output is for events and results.
+    with _placed(card), contextlib.redirect_stdout(sys.stderr):
+        return HardProcess(settings, sources)
+
+
+def grid_range(process: HardProcess) -> str:
+    """Say for which momentum fractions and scales there are parton densities; nothing where there are none."""
+    from mlgen.hard_process.maps import madspace_context
+    from mlgen.hard_process.parton_densities import PartonDensities
+    from mlgen.hard_process.pdf_files import find_pdf
+
+    if process.settings.pdf is None:
+        return ""
+    grid = PartonDensities(find_pdf(process.settings.pdf), [21], madspace_context(1))
+    return f"x from {grid.x_min:.3g} to {grid.x_max:.3g}, scales from {grid.q_min:.4g} to {grid.q_max:.4g} GeV"
 
 
 def process_digest(fingerprint: Mapping[str, Any]) -> str:
@@ -67,15 +87,61 @@ def process_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> li
     ]
 
 
-def _every_source(card: Card) -> tuple[list[MatrixElements], list[str]]:
-    """All sources that are there, those that need nothing first; and what is not there, in words."""
-    sources, left_out = [], []
+@contextlib.contextmanager
+def _placed(card: Card, key: str = "") -> Iterator[None]:
+    """Say where in the card the key is that a `ProcessError` is about, as far as that is known."""
+    try:
+        yield
+    except ProcessError as error:
+        if not key and (about := _ABOUT.match(str(error))):
+            key = about[1] or "channels"
+        keys = ("process", key) if key else ("process",)
+        what = f"[process] {key}".rstrip()
+        raise type(error)(f"{card.place(*keys)}: {what}: {str(error).removeprefix(f'{key}: ')}") from error
+
+
+class _NotAsked(MatrixElements):
+    """Stands for a source that cannot be asked without something else; says so where no other has the reaction."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(Settings())
+        self._problem = problem
+
+    def prepare(self, subprocesses: Sequence[Subprocess], parameters: ModelParameters) -> list[MatrixElement]:
+        raise ProcessError(f"not asked: {self._problem}")
+
+    def fingerprint(self) -> dict[str, str]:
+        return {}
+
+
+def _every_source(card: Card) -> list[MatrixElements]:
+    """All sources, those that need nothing first."""
+    sources: list[MatrixElements] = []
     for registered in sorted(plugin_manager().tools[_KIND], key=lambda r: (bool(r.offer.requires), r.offer.name)):
         try:
             sources.append(_made(registered, {}, card))
-        except (ProcessError, CardError) as error:
-            left_out.append(f"matrix elements '{registered.offer.name}' were not asked: {error}")
-    return sources, left_out
+        except ProcessError as error:
+            sources.append(_named(_NotAsked(str(error)), registered))
+        except CardError as error:
+            sources.append(_named(_NotAsked(_without_place(error)), registered))
+    return sources
+
+
+def _without_place(error: CardError) -> str:
+    """What a card lacks for a source that it does not name has no line in it."""
+    cause = error.__cause__
+    if not isinstance(cause, ValidationError):
+        return str(error)
+    problems = (
+        (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")) for problem in cause.errors()
+    )
+    return "; ".join(f"{key}: {message}" if key else message for key, message in problems)
+
+
+def _named(source: MatrixElements, registered: Registered[Tool]) -> MatrixElements:
+    """Tell a source what it is called."""
+    source.registered_as = f"'{registered.offer.name}' of {registered.source}"
+    return source
 
 
 def _find(name: str, card: Card) -> Registered[Tool]:
@@ -98,7 +164,7 @@ def _made(registered: Registered[Tool], options: Mapping[str, Any], card: Card) 
     offer = registered.offer
     settings = card.checked(options, offer.settings, "process", "matrix_element")
     with _tool_errors(registered):
-        made: MatrixElements = offer.factory()(settings)
+        made: MatrixElements = _named(offer.factory()(settings), registered)
     return made
 
 
@@ -120,7 +186,7 @@ def _tool_errors(registered: Registered[Tool]) -> Iterator[None]:
 
 
 def _entries(content: object, place: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(content, Mapping) and content:
+    if isinstance(content, Mapping):
         for key, value in content.items():
             yield from _entries(value, f"{place}.{key}" if place else str(key))
     else:
@@ -130,6 +196,6 @@ def _entries(content: object, place: str = "") -> Iterator[tuple[str, Any]]:
 
 def _short(value: object) -> str:
     if value is None:
-        return "not there"
+        return "none"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -115,7 +115,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         stages=tuple(stages),
         skipped=skipped,
         seconds=timer.seconds,
-        remarks=_remarks(events, source),
+        remarks=(*plan.card.remarks, *_remarks(events, source)),
         provenance=run_info.provenance[-1],
         weights=source.weights if unweighter is not None else None,
     )

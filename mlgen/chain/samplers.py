@@ -7,18 +7,20 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mlgen.chain.models import keep_model, make_parent
+from mlgen.chain.models import keep_model, loaded_model, make_parent
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.process_source import process_differences, process_digest
+from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
+from mlgen.chain.process_source import grid_range, process_differences, process_digest
 from mlgen.chain.report import StageResult, stage_result
-from mlgen.errors import ModelError
+from mlgen.errors import ModelError, TrainingError, UserError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import PhaseSpaceSampler, Reporter
-from mlgen.store import TrainedOn, differences, load_model, read_record, state_to_bytes
+from mlgen.store import TrainedOn, differences, read_record, state_to_bytes
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
+    from mlgen.hard_process.integrand import PointCounts
 
 
 def trained_sampler(
@@ -60,19 +62,11 @@ def _reused(
         )
     budget = plan.budget
     if budget is not None and budget != trained_on.budget:
-        before = "the budget of its settings" if trained_on.budget is None else f"a budget of {trained_on.budget:,}"
+        then = "no budget but that of its settings" if trained_on.budget is None else f"budget = {trained_on.budget:,}"
         raise ModelError(
-            f"{folder}: the model there was trained with {before} points, the card says {budget:,}\n{advice}"
+            f"{folder}: the model there was trained with {then}, the card says budget = {budget:,}\n{advice}"
         )
-    stored = load_model(folder, stage.registered, stage.settings)
-    result = stage_result(
-        dataclasses.replace(stage, settings=stored.settings),
-        model=str(folder),
-        model_sha256=stored.sha256,
-        trained_on_sha256=trained_on.sha256,
-        figures=dict(record.report.figures),
-        remarks=record.report.remarks,
-    )
+    stored, result = loaded_model(stage, folder)
     return cast(PhaseSpaceSampler, stored.implementation), result, trained_on.events
 
 
@@ -83,12 +77,15 @@ def _trained(
     if stage.model is not None:
         make_parent(stage.model)
     sampler = cast(PhaseSpaceSampler, plugin_manager().create(stage.registered, stage.settings))
-    before = process.integrand.counts.evaluated
-    with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
-        report = sampler.train(
-            process.integrand, plan.budget, random_generator(seed, Work.TRAIN_SAMPLER), progress=progress
-        )
-    calls = process.integrand.counts.evaluated - before
+    before = dataclasses.replace(process.integrand.counts)
+    try:
+        with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
+            report = sampler.train(
+                process.integrand, plan.budget, random_generator(seed, Work.TRAIN_SAMPLER), progress=progress
+            )
+    except TrainingError as error:
+        raise _explained(error, process, before) from error
+    calls = process.integrand.counts.evaluated - before.evaluated
     trained_on = TrainedOn(
         process.settings.reaction, process_digest(process.fingerprint), calls, process.fingerprint, plan.budget
     )
@@ -108,3 +105,12 @@ def _trained(
         remarks=report.remarks,
     )
     return sampler, result, calls
+
+
+def _explained(error: TrainingError, process: HardProcess, before: PointCounts) -> UserError:
+    """What a sampler cannot know: why the integrand is as it is."""
+    counts = counts_since(before, process.integrand.counts)
+    known = counts.outside_cuts + counts.not_finite + counts.outside_densities
+    if counts.evaluated and known >= counts.evaluated:
+        return nothing_counts(counts, grid_range(process))
+    return TrainingError("\n  ".join([str(error), *count_remarks(counts)]))

@@ -87,6 +87,9 @@ def consistency(batches: Sequence[Sums], iterations: int) -> Consistency:
     with the variance s^2 of all points together. The variance of a part is no good weight: a part that missed the
     tail of the distribution has too small a mean and too small a variance, so that a weighted average comes out low.
 
+    Points are taken as independent, in this chi^2 as in the error of a mean. Samplers that draw their channels
+    systematically scatter somewhat less than that, so that both are slightly conservative.
+
     Args:
         batches: One quantity each, in the order in which they came.
         iterations: Number of parts that the batches are joined to, as far as there are as many.

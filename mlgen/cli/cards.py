@@ -5,12 +5,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from mlgen.card import CLASSICAL_SAMPLER, COMMAND_LINE, Card, card_from, load_card
+from mlgen.card import COMMAND_LINE, Card, card_from, load_card
 from mlgen.errors import UserError
+from mlgen.hookspecs import PLUGIN_KEYS, SAMPLER_KEYS
+from mlgen.plugins import plugin_manager
+from mlgen.stages import Stage
+
+#: One key of a dotted path, bare (and then with blanks and signs in it, too) or in quotes.
+_KEY = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."'=]+?))\s*(\.|=|$)""")
 
 
 def card_of(source: tuple[str, ...], overrides: dict[str, Any]) -> Card:
@@ -35,6 +42,7 @@ def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, A
         text = load_card(path).text
         content, name, directory = tomllib.loads(text), str(path), path.parent
     before = copy.deepcopy(content)
+    left_out = _other_sampler(content, overrides)
     _override(content, overrides)
     changed = {} if name == COMMAND_LINE else _changes(before, content)
     base = overrides.get("directory")
@@ -43,7 +51,26 @@ def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, A
             base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{base}: the directory cannot be made: {error.strerror}") from error
-    return _relocated(card_from(content, name, text or _as_toml(content), directory, changed), base)
+    card = card_from(content, name, text or _as_toml(content), directory, changed)
+    if left_out:
+        remark = (
+            f"--sampler {overrides['sampler']}: the card's [phase_space] is for '{before['phase_space']['plugin']}'; "
+            f"{', '.join(left_out)} of it {'is' if len(left_out) == 1 else 'are'} left out"
+        )
+        # What was given again, by --model or --set, is there.
+        absent = {f"phase_space.{key}": None for key in left_out if key not in content["phase_space"]}
+        card = dataclasses.replace(card, remarks=(remark,), changed={**changed, **absent})
+    return _relocated(card, base)
+
+
+def _other_sampler(content: dict[str, Any], overrides: dict[str, Any]) -> list[str]:
+    """Take away what a card says for another sampler than that of the command line; returns the keys."""
+    section = content.get("phase_space")
+    sampler = overrides.get("sampler")
+    if sampler is None or not isinstance(section, dict) or section.get("plugin", sampler) == sampler:
+        return []
+    kept = (PLUGIN_KEYS | SAMPLER_KEYS) - {"model"}
+    return [key for key in list(section) if key not in kept and [section.pop(key)]]
 
 
 def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -70,7 +97,9 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         # Of a process, the model is the sampler's; which is the classical one where the card names none.
         stage = "phase_space" if "process" in content else "generator"
         if stage == "phase_space":
-            content.setdefault(stage, {}).setdefault("plugin", CLASSICAL_SAMPLER)
+            section = content.setdefault(stage, {})
+            if "plugin" not in section:
+                section["plugin"] = plugin_manager().classical(Stage.PHASE_SPACE).offer.name
         content.setdefault(stage, {})["model"] = _from_here(overrides["model"])
     if overrides.get("only"):
         content.setdefault("validation", {})["only"] = list(overrides["only"])
@@ -104,10 +133,7 @@ def _from_here(name: str) -> str:
 
 
 def _set(content: dict[str, Any], setting: str) -> None:
-    path, equals, value = setting.partition("=")
-    keys = path.strip().split(".")
-    if not equals or len(keys) < 2 or not all(keys):
-        raise UserError(f"--set {setting}: SECTION.KEY=VALUE is expected, for instance generator.width=256")
+    keys, value = _keys_and_value(setting)
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -118,6 +144,22 @@ def _set(content: dict[str, Any], setting: str) -> None:
         if not isinstance(section, dict):
             raise UserError(f"--set {setting}: '{key}' is a value, not a section")
     section[keys[-1]] = parsed
+
+
+def _keys_and_value(setting: str) -> tuple[list[str], str]:
+    """Read ``section.key=value``, where a key may be in quotes: ``process.cuts.mass."e+ e-"=50``."""
+    keys, place = [], 0
+    while (match := _KEY.match(setting, place)) and match[4]:
+        keys.append(next(key for key in match.groups() if key is not None))
+        place = match.end()
+        if match[4] == "=":
+            if len(keys) > 1 and all(keys):
+                return keys, setting[place:]
+            break
+    raise UserError(
+        f"--set {setting}: SECTION.KEY=VALUE is expected, for instance generator.width=256 "
+        "or 'process.cuts.mass.\"mu+ mu-\"=50'"
+    )
 
 
 def _as_toml(content: dict[str, Any]) -> str:

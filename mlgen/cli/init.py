@@ -40,50 +40,6 @@ files = ["{stem}.new.lhe.gz", "{stem}.new.hepmc3.zst", "{stem}.new.root"]
 # pT_ll = "pt('mu-', 'mu+')"
 """
 
-PROCESS_CARD = """\
-# A card of mlgen: the stages of the chain, in order. What is not here is not replaced.
-# Paths are relative to this file.
-#   mlgen integrate {name}    its cross section
-#   mlgen run {name}          events
-
-[run]
-seed = 1                        # one seed for everything: the same seed gives the same bytes
-events = 10_000                 # events to write
-
-[process]
-reaction = "{reaction}"     # particles as in MadGraph; labels p, j, l+, l-, vl, vl~
-beams = ["p", "p"]              # p, p~, e-, e+
-energy = 13_000                 # of both beams together, in GeV
-pdf = "NNPDF23_lo_as_0130_qed"  # an LHAPDF set, or a grid file (.dat); not for leptons
-# scale = "ht/2"                # or a number in GeV, "ht", "sqrt(s-hat)", "m(z)"
-# alpha_s = "pdf"               # runs as the parton densities do; or a number
-# matrix_element = "closed-form"  # 'mlgen plugins' lists what there is; the first that can when left out
-
-[process.cuts]                  # a number is a minimum, of eta and rapidity a maximum; or [minimum, maximum]
-{muons}mass = {{ "mu+ mu-" = 50 }}       # GeV
-# pt = {{ "mu+" = 25, "mu-" = 25 }}
-# eta = {{ "mu+" = 2.4, "mu-" = 2.4 }}
-# delta_r = {{ "j j" = 0.4 }}
-
-[phase_space]
-plugin = "vegas"                # 'mlgen plugins' lists what there is
-model = "models/{stem}"{padding}# trained and saved here when it is not there yet
-# budget = 200_000              # integrand points for the training
-
-# [integration]                 # when 'mlgen integrate' stops: whichever is reached first
-# precision = 0.001
-# time = 60                     # seconds
-# points = 1_000_000
-
-[unweighting]                   # leave it out for weighted events
-plugin = "hit-or-miss"
-maximum = "overweight-share"    # or "sample": the largest weight, no overweights
-overweight_share = 0.001
-
-[output]
-files = ["{stem}.lhe.gz"]       # LHE, LHEH5, HepMC or ROOT, by the suffix
-"""
-
 
 @click.command("init")
 @click.argument("card", type=click.Path(dir_okay=False, path_type=Path), default=Path("card.toml"))
@@ -127,8 +83,7 @@ def _from_events(card: Path, events: str) -> str:
 
 
 def _from_process(card: Path, reaction: str) -> str:
+    from mlgen.cli.process_card import process_card
+
     stem = "process" if str(card) == "-" else card.name.split(".", 1)[0]
-    padding = " " * max(1, 15 - len(stem))
-    # A cut has to name what the reaction makes.
-    muons = "" if {"mu+", "mu-"} <= set(reaction.split()) else "# "
-    return PROCESS_CARD.format(name=card.name, reaction=reaction, stem=stem, padding=padding, muons=muons)
+    return process_card(card.name, stem, reaction)

@@ -102,7 +102,7 @@ def _draw(result: IntegrationResult, path: Path, force: bool) -> None:
 
 
 def _rows(result: IntegrationResult, written: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    from mlgen.cli.terminal import number, shown, with_error
+    from mlgen.cli.terminal import figure_rows, number, shown, with_error
 
     yield "reaction", result.reaction
     yield "cross section", f"{with_error(result.cross_section, result.error)} ({result.relative_error:.2%})"
@@ -132,8 +132,7 @@ def _rows(result: IntegrationResult, written: Sequence[Path]) -> Iterator[tuple[
         how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
     yield "phase space", how
     yield "  calls for training", number(result.training_calls)
-    figures = {name: value for name, value in stage.figures.items() if name != "integrand_calls"}
-    yield from ((f"  {name.replace('_', ' ')}", number(value)) for name, value in figures.items())
+    yield from figure_rows({name: value for name, value in stage.figures.items() if name != "integrand_calls"})
     yield from (("  remark", remark) for remark in stage.remarks)
     yield from ((f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items())
     yield from (("remark", remark) for remark in result.remarks)

@@ -77,7 +77,7 @@ def command(
 
 
 def _show(result: RunResult, report: Path | None) -> None:
-    from mlgen.cli.terminal import number, shown, table, with_error
+    from mlgen.cli.terminal import figure_rows, number, shown, table, with_error
 
     rows = [
         ("events", number(result.events)),
@@ -89,7 +89,7 @@ def _show(result: RunResult, report: Path | None) -> None:
         if stage.model:
             how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
         rows.append((stage.stage, how))
-        rows += [(f"  {name.replace('_', ' ')}", number(value)) for name, value in stage.figures.items()]
+        rows += figure_rows(stage.figures)
         rows += [("  remark", remark) for remark in stage.remarks]
     rows += [(f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items()]
     rows += [("remark", remark) for remark in result.remarks]

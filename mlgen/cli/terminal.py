@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,41 @@ from mlgen.stages import Progress, ProgressCallback
 
 #: Seconds between two log lines when stderr is no terminal.
 LOG_INTERVAL = 10.0
+#: Figures of a stage that would only confuse beside the cross section: how a sampler sees its integrand.
+_UNSHOWN = frozenset({"absolute_integral"})
 
 
 @contextlib.contextmanager
 def reporter(title: str) -> Iterator[ProgressCallback]:
-    """Show the progress of one piece of work: a bar in a terminal, a line now and then elsewhere."""
-    with _bar(title) if sys.stderr.isatty() else _log(title) as report:
+    """Show the progress of one piece of work: a bar in a terminal, a line now and then elsewhere.
+
+    Meanwhile, what packages of mlgen log is shown too, such as a matrix element that is being generated.
+    """
+    with _messages(), _bar(title) if sys.stderr.isatty() else _log(title) as report:
         yield report
+
+
+class _Messages(logging.Handler):
+    """Shows log records on stderr: of mlgen's packages from INFO on, of others as Python does where nobody asks."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or record.name.startswith("mlgen")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
+@contextlib.contextmanager
+def _messages() -> Iterator[None]:
+    root, handler = logging.getLogger(), _Messages()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(min(before, logging.INFO) if before else logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        root.removeHandler(handler)
 
 
 @contextlib.contextmanager
@@ -72,6 +101,13 @@ def number(value: Any, digits: int = 4) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e6:
         return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}" if value else "0"
     return f"{value:.{digits - 1}e}"
+
+
+def figure_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield rows with the figures of a stage that mean something beside a cross section."""
+    for name, value in figures.items():
+        if name not in _UNSHOWN:
+            yield f"  {name.replace('_', ' ')}", number(value)
 
 
 def with_error(value: float, error: float) -> str:

@@ -42,6 +42,20 @@ def on_shell(momenta: FloatArray, masses: Sequence[float]) -> FloatArray:
     return result
 
 
+def turned(momenta: FloatArray, angle: FloatArray) -> FloatArray:
+    """Return events turned about the beams: the maps leave the azimuth of the whole event fixed.
+
+    Args:
+        momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)``.
+        angle: ``(n,)``, in radians.
+    """
+    cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    result = np.array(momenta, np.float64)
+    result[..., 0] = cosine * momenta[..., 0] - sine * momenta[..., 1]
+    result[..., 1] = sine * momenta[..., 0] + cosine * momenta[..., 1]
+    return result
+
+
 def events(
     momenta: FloatArray,
     subprocess: IntArray,
@@ -56,7 +70,7 @@ def events(
     masses: Sequence[float],
     alpha_qed: float,
 ) -> EventBatch:
-    """Return events with their colour flow, drawn from the leading-colour flows of the matrix element.
+    """Return events, each turned by a random angle, with a colour flow from the leading-colour flows.
 
     Outgoing particles have both incoming ones as mothers; intermediate resonances are not written, because no
     assignment of one would be right at tree level with interference.
@@ -67,7 +81,7 @@ def events(
         weight: In pb, ``(n,)``.
         scale: Factorisation scale in GeV, ``(n,)``.
         alpha_s: Strong coupling, ``(n,)``.
-        rng: Source of ``n`` uniform numbers.
+        rng: Source of ``2 n`` uniform numbers.
         subprocesses: Those of the process.
         matrix_elements: Of each subprocess.
         source: What their source is called in an error.
@@ -78,8 +92,8 @@ def events(
         MatrixElementFailure: A matrix element failed, or drew a flow that it does not have.
     """
     n, particles = momenta.shape[:2]
-    balanced = on_shell(momenta, masses)
-    uniform = rng.random((n,))
+    uniform, turns = rng.random((2, n))
+    balanced = turned(on_shell(momenta, masses), 2 * np.pi * turns)
     pdg_id = np.array([one.pdg_ids for one in subprocesses], np.int64)[subprocess]
     lines = np.zeros((2, n, particles), np.int64)
     # Subprocesses that share a matrix element share its colour flows.

@@ -55,7 +55,7 @@ class HardPoints:
 
     Args:
         momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV, in the frame of the beams; zero where there
-            is no such event.
+            is no such event. The azimuth of the whole event is not random: a map fixes it.
         value: In pb, ``(n,)``, as `mlgen.stages.Evaluated` has it.
         prior: Prior channel weights, ``(n, channels)``.
         features: ``(n, features)``.

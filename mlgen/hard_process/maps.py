@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ from mlgen.stages import FloatArray, IntArray
 #: Raised whenever a point of the hypercube becomes another event, or has another prior or other features, than before:
 #: when channels, their order, groups, maps or features change. Models that were trained with another one do not fit.
 MAPS_VERSION = 1
+
+#: Points of a map from which it is found out which of its coordinates is an azimuth.
+_FEWEST_FOR_AZIMUTH = 8
 
 
 @functools.cache
@@ -162,11 +166,43 @@ class PriorWeights:
         return np.where(total > 0, weights / np.where(total > 0, total, 1.0), 1 / self.count)
 
 
+def _azimuth(runtime: Any, dimensions: int) -> int | None:
+    """Return the coordinate of a map that is the azimuth of some cluster of outgoing particles, None if there is none.
+
+    Args:
+        runtime: The map.
+        dimensions: Number of its coordinates.
+    """
+    x = np.random.default_rng(0).random((64, dimensions))
+    momenta = np.asarray(runtime(x)[0])[:, 2:]
+    momenta = momenta[possible := np.isfinite(momenta).all(axis=(1, 2))]
+    if len(momenta) < _FEWEST_FOR_AZIMUTH:
+        return None
+    angle = 2 * np.pi * x[possible]
+    outgoing = momenta.shape[1]
+    for size in range(1, outgoing):
+        for cluster in itertools.combinations(range(outgoing), size):
+            total = momenta[:, list(cluster)].sum(axis=1)
+            azimuth = np.arctan2(total[:, 2], total[:, 1])[:, None]
+            for turned in (azimuth - angle, azimuth + angle):
+                # Equal to within rounding for all points, up to full turns.
+                direction = np.exp(1j * turned)
+                found = np.flatnonzero(np.abs(direction - direction[0]).max(axis=0) < 1e-6)
+                if len(found):
+                    return int(found[0])
+    return None
+
+
 class ChannelMaps:
     """The maps of all channels.
 
     There is one for each group of mirror images: the other members' momenta are exchanged afterwards, so that they are
     the same function of the hypercube.
+
+    Nothing depends on a turn of the whole event about the beams. In each map one coordinate is the azimuth of a cluster
+    of outgoing particles, whatever the others are; it is held fixed, and `mlgen.hard_process.event_record` turns each
+    event by a random angle. That is exact, since the Jacobian is a function of invariants: it takes away one dimension,
+    and makes what depends on differences of azimuths (collinear particles) a matter of fewer coordinates.
 
     Args:
         channels: The channels.
@@ -199,12 +235,17 @@ class ChannelMaps:
 
         outgoing = len(channels[0].lines) + 1
         inside = madspace_cuts(cuts, outgoing, 0.0 if leptonic else limits.minimum_energy())
-        self._runtimes = []
+        self._runtimes, dimensions = [], 0
         for representative in groups.representative:
             topology = topologies.topology(channels[representative])
             mapping = madspace.PhaseSpaceMapping(topology, energy, leptonic, cuts=inside)
             self._runtimes.append(madspace.FunctionRuntime(mapping.forward_function(), context))
-            self.dimensions: int = mapping.random_dim()
+            dimensions = mapping.random_dim()
+        # Without parton densities a pair has two coordinates only; samplers are left something to do.
+        found = [_azimuth(runtime, dimensions) for runtime in self._runtimes] if dimensions > 2 else []
+        azimuths = [coordinate for coordinate in found if coordinate is not None]
+        self._azimuths = azimuths if len(azimuths) == len(self._runtimes) else []
+        self.dimensions = dimensions - 1 if self._azimuths else dimensions
         self._group = np.array(groups.number)
         self.particles = outgoing + 2
         self._source, self._signs = groups.source(), groups.signs()
@@ -230,12 +271,12 @@ class ChannelMaps:
         ends = np.cumsum(np.bincount(group, minlength=len(self._runtimes)))
         positions = np.ascontiguousarray(x[order])
         start = 0
-        for runtime, end in zip(self._runtimes, ends.tolist(), strict=True):
+        for number, (runtime, end) in enumerate(zip(self._runtimes, ends.tolist(), strict=True)):
             if end > start:
-                at = order[start:end]
-                momenta[at], fractions[0, at], fractions[1, at], jacobian[at] = map(
-                    np.asarray, runtime(positions[start:end])
-                )
+                at, inside = order[start:end], positions[start:end]
+                if self._azimuths:
+                    inside = np.insert(inside, self._azimuths[number], 0.5, axis=1)
+                momenta[at], fractions[0, at], fractions[1, at], jacobian[at] = map(np.asarray, runtime(inside))
             start = end
         moved = np.flatnonzero(self._moves[channel])
         if len(moved):

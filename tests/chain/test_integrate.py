@@ -11,7 +11,11 @@ from mlgen.chain import integrate, plan_chain, plan_integration, train_chain
 from mlgen.chain.sums import Sums, consistency
 from mlgen.chain.weight_efficiency import WeightModuli
 from mlgen.errors import CardError, ModelError, PluginFailure, ProcessError, TrainingError
+from mlgen.hard_process.matrix_element import ColorFlow, MatrixElement, MatrixElements
+from mlgen.hookspecs import Tool
+from mlgen.plugins import Registered, Source, plugin_manager
 from mlgen.report import render
+from mlgen.stages import Settings
 from mlgen.store import read_record
 
 PROCESS = "[process]\nreaction = 'e- e+ > mu- mu+'\nbeams = ['e-', 'e+']\nenergy = 10\n"
@@ -92,18 +96,43 @@ def test_what_is_wrong_with_values_is_said(known, tmp_path):
     known.broken = "not finite"
     result = integrated(text, tmp_path)
     assert result.not_finite > 0
-    assert f"at {result.not_finite:,} of 2,000 points the integrand is not finite" in result.remarks[0]
+    assert f"at {result.not_finite:,} of 2,000 points evaluated the integrand is not finite" in result.remarks[0]
     known.broken = "negative"
     result = integrated(text, tmp_path)
     assert result.negative > 0
-    assert "the integrand is negative; they count as they are" in result.remarks[0]
+    assert "the integrand is negative, because parton densities or the matrix element are" in result.remarks[0]
     assert result.cross_section < known.cross_section
 
 
-def test_a_process_without_phase_space_is_refused(known, tmp_path):
-    known.broken = "no phase space"
-    with pytest.raises((ProcessError, TrainingError)):
-        integrated(PROCESS + FLAT + "[integration]\npoints = 2000\n", tmp_path)
+@pytest.mark.parametrize("plugin", ["flat", "vegas"])
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ("no phase space", r"(?s)zero at all ([\d,]+) points that were tried; of these\n  \1 are outside the cuts"),
+        (
+            "never finite",
+            r"(?s)\d have a matrix element that is infinite or not a number.*outside the cuts|"
+            r"(?s:outside the cuts.*\d have a matrix element that is infinite or not a number)",
+        ),
+    ],
+)
+def test_why_nothing_counts_is_said(plugin, broken, reason, known, tmp_path):
+    known.broken = broken
+    with pytest.raises(ProcessError, match=reason):
+        integrated(PROCESS + f"[phase_space]\nplugin = '{plugin}'\nbudget = 4000\n", tmp_path)
+
+
+def test_another_trouble_of_a_training_is_said_with_the_counts(known, tmp_path, monkeypatch):
+    from mlgen_vegas.flat_sampler import FlatSampler
+
+    def train(self, integrand, budget, rng, progress):
+        integrand(rng.random((100, 2)), np.zeros(100, int))
+        raise TrainingError("the budget is too small")
+
+    monkeypatch.setattr(FlatSampler, "train", train)
+    known.broken = "not finite"
+    with pytest.raises(TrainingError, match=r"the budget is too small\n  at \d+ of 100 points evaluated"):
+        integrated(PROCESS + FLAT, tmp_path)
 
 
 def test_a_sampler_that_breaks_its_contract_is_named(known, tmp_path, monkeypatch):
@@ -141,7 +170,7 @@ def test_a_model_is_kept_and_used_for_its_process_only(known, tmp_path):
     assert result.training_calls == record.trained_on.events
     with pytest.raises(ModelError, match=r"another process \(e- e\+ > mu- mu\+\).*\n  energy: 10.0 then, 20.0 now\n"):
         integrated(text.replace("energy = 10", "energy = 20"), tmp_path)
-    with pytest.raises(ModelError, match=r"a budget of 2,000 points, the card says 3,000"):
+    with pytest.raises(ModelError, match=r"trained with budget = 2,000, the card says budget = 3,000"):
         integrated(text.replace("budget = 2000", "budget = 3000"), tmp_path)
     with pytest.raises(
         ModelError, match=r"phase_space plugin 'flat' was asked to serve the phase_space plugin 'vegas'"
@@ -157,6 +186,11 @@ def test_a_model_is_kept_and_used_for_its_process_only(known, tmp_path):
         ("[input]\nfile = 'e.lhe'\n", r"there is no \[process\] to integrate"),
         (PROCESS + "[phase_space]\nplugin = 'vega'\n", "did you mean 'vegas'"),
         (PROCESS + FLAT + "no_such = 1\n", r"card.toml:8: \[phase_space\] no_such: unknown key"),
+        # What integrating does not need is checked as well.
+        (PROCESS + "[unweighting]\nplugin = 'hit-or-mis'\n", "did you mean 'hit-or-miss'"),
+        (PROCESS + "[unweighting]\nplugin = 'hit-or-miss'\nmax = 1\n", r"card.toml:7: \[unweighting\] max"),
+        (PROCESS + "[generator]\nplugin = 'cfm'\n", r"card.toml:5: \[generator\]: it learns from events"),
+        (PROCESS + "[shower]\nprogram = 'x'\n", r"card.toml:5: \[shower\]: this version ends with hard events"),
     ],
 )
 def test_what_cannot_be_integrated(text, message, tmp_path):
@@ -193,6 +227,93 @@ def test_what_cannot_be_run(text, message, tmp_path):
 def test_a_source_of_matrix_elements_that_cannot_be_used(lines, message, tmp_path):
     with pytest.raises(CardError, match=message):
         integrated(PROCESS + lines + "\n" + FLAT, tmp_path)
+
+
+HADRONS = "[process]\nenergy = 13_000\npdf = 'NNPDF23_lo_as_0130_qed'\nscale = 1e12\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PROCESS.replace("> mu-", "> e-"), r"^card.toml:2: \[process\] reaction: e- e\+ > e- mu\+ is impossible"),
+        (PROCESS + "[process.cuts]\npt = { j = 3 }\n", r"^card.toml:5: \[process\] cuts: pt of 'j': no subprocess"),
+        (PROCESS + "[process.channels]\nonly = 'q(mu-)'\n", r"^card.toml:5: \[process\] channels: only has"),
+        (
+            HADRONS + "reaction = 'p p > j j'\n",
+            r"(?s)^card.toml:1: \[process\] cuts: p p > j j: the cross section is infinite.*pt = \{ j = 20 \}$",
+        ),
+        (
+            HADRONS + "reaction = 'p p > t t~'\n",
+            r"(?s)are outside the grid of the parton densities \(x from 1e-09 to 1, scales from 1 to 1e\+04 GeV\)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_process_is_said_with_its_place(text, message, tmp_path):
+    with pytest.raises(ProcessError, match=message) as caught:
+        integrated(text + "[phase_space]\nplugin = 'vegas'\nbudget = 5000\n", tmp_path)
+    assert "not asked" not in str(caught.value)
+
+
+class OwnSettings(Settings):
+    """Settings of a source of matrix elements that fails."""
+
+    fails: str
+
+
+class OwnElement(MatrixElement):
+    color_flows = (ColorFlow((0,) * 4, (0,) * 4),)
+
+    def __init__(self, fails: str) -> None:
+        self.fails = fails
+
+    def evaluate(self, momenta, alpha_s):
+        if self.fails == "evaluate":
+            raise KeyError("mass")
+        return np.ones((len(momenta), 2) if self.fails == "shape" else len(momenta))
+
+
+class OwnSource(MatrixElements):
+    def prepare(self, subprocesses, parameters):
+        if self.settings.fails == "prepare":
+            raise ValueError("nothing there")
+        return [OwnElement(self.settings.fails) for _ in subprocesses]
+
+    def fingerprint(self):
+        return {}
+
+
+@pytest.fixture
+def own_source(monkeypatch):
+    """A source of matrix elements besides those of the environment, and only that of the closed forms."""
+    manager = plugin_manager()
+    source = Source("own-package", "2.1", "own")
+    own = Registered(Tool("own", lambda: OwnSource, OwnSettings, "fails"), source)
+    closed = [tool for tool in manager.tools["matrix_elements"] if tool.offer.name == "closed-form"]
+    monkeypatch.setitem(manager.tools, "matrix_elements", (*closed, own))
+
+
+@pytest.mark.parametrize(
+    ("fails", "problem"),
+    [
+        ("prepare", "failed: ValueError: nothing there"),
+        ("evaluate", "failed: KeyError: 'mass'"),
+        ("shape", "evaluate gave an array"),
+    ],
+)
+def test_a_source_of_matrix_elements_that_fails_is_named(fails, problem, own_source, tmp_path):
+    lines = f"matrix_element = {{ program = 'own', fails = '{fails}' }}\n"
+    with pytest.raises(PluginFailure) as caught:
+        integrated(PROCESS + lines + FLAT, tmp_path)
+    assert str(caught.value).startswith("matrix elements 'own' of own-package 2.1")
+    assert problem in str(caught.value)
+
+
+def test_sources_that_were_not_asked_are_told_where_no_other_has_the_reaction(own_source, tmp_path):
+    with pytest.raises(ProcessError) as caught:
+        integrated(PROCESS.replace("mu- mu+", "w- w+").replace("10", "200") + FLAT, tmp_path)
+    assert str(caught.value).startswith("card.toml:1: [process]: e- e+ > w- w+: no source has the matrix element")
+    assert "\n  'closed-form' of mlgen-hep" in str(caught.value)
+    assert "\n  'own' of own-package 2.1: not asked: fails: Field required" in str(caught.value)
 
 
 def test_training_needs_a_folder(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -133,8 +134,28 @@ def test_the_same_card_gives_the_same_bytes(known, tmp_path):
     assert (tmp_path / "a.lhe").read_bytes() != first
 
 
+@pytest.mark.parametrize("unweighting", ["", UNWEIGHTING])
+def test_events_do_not_depend_on_the_size_of_batches(unweighting, known, tmp_path):
+    for size in (100, 10_000):
+        run(PROCESS + FLAT + unweighting, tmp_path, batch_size=size, outputs=f"'{size}.lhe'")
+    first, second = (whole(tmp_path / f"{size}.lhe") for size in (100, 10_000))
+    assert first.momenta().tobytes() == second.momenta().tobytes()
+    assert first.weight.tolist() == second.weight.tolist()
+
+
+def test_points_that_were_not_needed_are_told_beside_those_that_are_not_finite(known, tmp_path):
+    known.broken = "not finite"
+    result = run(PROCESS + FLAT, tmp_path, events=300)
+    not_finite, surplus, zeros = result.remarks
+    evaluated = int(re.search(r"of ([\d,]+) points evaluated", not_finite)[1].replace(",", ""))
+    left = int(re.search(r"not needed: ([\d,]+) are left", surplus)[1].replace(",", ""))
+    assert evaluated > left == result.stages[0].figures["candidates"]
+    assert f"of {left:,} candidates have weight zero" in zeros
+
+
 def test_the_result_does_not_depend_on_the_sampler(known, tmp_path):
     """Two samplers, three standard errors of the difference (0.3 %)."""
+    known.shares = (0.7, 0.3)
     found = []
     for sampler in (FLAT, VEGAS):
         result = run(PROCESS + sampler, tmp_path, events=4000)

@@ -4,6 +4,7 @@ import sys
 import awkward as ak
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from mlgen.errors import ProcessError
 from mlgen.hard_process.drawing import drawn_columns
@@ -98,7 +99,12 @@ def test_events_are_a_valid_record(gluons_to_top_quarks):
     squared = momenta[..., 3] ** 2 - (momenta[..., :3] ** 2).sum(axis=-1)
     np.testing.assert_allclose(squared[:, :2], 0, atol=1e-9)
     np.testing.assert_allclose(squared[:, 2:], 173.0**2, atol=1e-9 * (momenta[:, 2:, 3] ** 2).max())
-    np.testing.assert_allclose(momenta, points.momenta, rtol=1e-9, atol=1e-7)
+    # The same events, each turned about the beams by an angle of its own.
+    np.testing.assert_allclose(momenta[..., 2:], points.momenta[..., 2:], rtol=1e-9, atol=1e-7)
+    before, after = (p[..., 0] + 1j * p[..., 1] for p in (points.momenta[:, 2:], momenta[:, 2:]))
+    np.testing.assert_allclose(after[:, 0] * after[:, 1].conj(), before[:, 0] * before[:, 1].conj(), rtol=1e-6)
+    angle = np.angle(after[:, 0] / before[:, 0])
+    assert kstest(angle, "uniform", args=(-np.pi, 2 * np.pi)).pvalue > 1e-4
     np.testing.assert_array_equal(events.weight, weight)
     np.testing.assert_array_equal(events.scale, points.factorisation_scale)
     np.testing.assert_array_equal(events.alpha_qcd, points.alpha_s)
@@ -289,5 +295,7 @@ def test_the_first_source_that_has_the_reaction_is_taken():
     assert process([none, some]).source is some
     with pytest.raises(ProcessError, match=r"^nothing for g g > t t~ here$"):
         process([none])
-    with pytest.raises(ProcessError, match=r"no source has the matrix element(\n  NoMatrixElements: nothing.*){2}"):
+    with pytest.raises(
+        ProcessError, match=r"no source has the matrix element(\n  NoMatrixElements of tests: nothing.*){2}"
+    ):
         process([none, none])

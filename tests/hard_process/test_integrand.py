@@ -84,7 +84,7 @@ def soft_gluon(momenta, alpha_s):
 
 def test_what_is_returned():
     integrand = process("p p > mu+ mu- j", cuts=JET).integrand
-    assert (integrand.dimensions, integrand.features) == (7, 15)
+    assert (integrand.dimensions, integrand.features) == (6, 15)
     x, channel = points(integrand, 2000)
     evaluated = integrand(x, channel)
     assert evaluated.value.shape == (2000,)
