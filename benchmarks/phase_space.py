@@ -1,6 +1,6 @@
 """Neural phase-space sampling beside VEGAS: the same channels, maps, cuts and matrix-element calls, in one run.
 
-    python benchmarks/phase_space.py [PROCESS...] [--points N]
+    python benchmarks/phase_space.py [PROCESS...] [--points N] [--peers PEER...]
 
 PROCESS: `ttg`, `dy`, `zprime`, `dygg`, `ttgg`; the first three where none is given. For each, MadNIS is trained as its
 card below says. VEGAS gets as many calls of the matrix element as that training took: with a map for each channel, and
@@ -48,6 +48,11 @@ PROCESSES: dict[str, dict[str, Any]] = {
         "phase_space": {},
     },
 }
+PEERS: dict[str, dict[str, Any]] = {
+    "a map a channel": {"share_groups": False},
+    "a map a channel, drawn equally": {"share_groups": False, "minimum_share": 1},
+    "a map a group": {},
+}
 COLUMNS = (
     "sampler", "cross section [pb]", "rel. std", "eff. 0.1 %", "eff. at max.", "calls", "training [s]",
     "ms/event", "with training: 1e5", "1e6",
@@ -87,28 +92,23 @@ def row(label: str, result: Any) -> list[str]:
     ]
 
 
-def show(name: str, points: int) -> None:
+def show(name: str, points: int, peers: list[str]) -> None:
     reaction = PROCESSES[name]["process"]["reaction"]
     print(f"\n{name}: {reaction}, {points:,} points", flush=True)
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
     neural = measured(name, {"plugin": "madnis", **PROCESSES[name]["phase_space"]}, points)
     print("| " + " | ".join(row("madnis", neural)) + " |", flush=True)
-    calls = neural.training_calls
-    each = measured(name, {"plugin": "vegas", "share_groups": False, "budget": calls}, points)
-    print("| " + " | ".join(row("vegas, a map a channel", each)) + " |", flush=True)
-    equal = measured(name, {"plugin": "vegas", "share_groups": False, "minimum_share": 1, "budget": calls}, points)
-    print("| " + " | ".join(row("vegas, a map a channel, drawn equally", equal)) + " |", flush=True)
-    shared = measured(name, {"plugin": "vegas", "budget": calls}, points)
-    print("| " + " | ".join(row("vegas, a map a group", shared)) + " |", flush=True)
-    pull = (neural.cross_section - each.cross_section) / math.hypot(neural.error, each.error)
-    ratio = neural.efficiency.efficiency / each.efficiency.efficiency
-    print(
-        f"madnis over vegas (a map a channel): {ratio:.1f} at 0.1 % overweights (channels drawn equally: "
-        f"{neural.efficiency.efficiency / equal.efficiency.efficiency:.1f}), "
-        f"{neural.efficiency_at_maximum.efficiency / each.efficiency_at_maximum.efficiency:.1f} at the maximum; "
-        f"cross sections differ by {pull:+.1f} sigma",
-        flush=True,
-    )
+    for peer in peers:
+        settings = {"plugin": "vegas", "budget": neural.training_calls, **PEERS[peer]}
+        vegas = measured(name, settings, points)
+        print("| " + " | ".join(row(f"vegas, {peer}", vegas)) + " |", flush=True)
+        pull = (neural.cross_section - vegas.cross_section) / math.hypot(neural.error, vegas.error)
+        at_share = neural.efficiency.efficiency / vegas.efficiency.efficiency
+        at_maximum = neural.efficiency_at_maximum.efficiency / vegas.efficiency_at_maximum.efficiency
+        print(
+            f"|  madnis over it | {pull:+.1f} sigma | | {at_share:.1f} | {at_maximum:.1f} | | | | | |",
+            flush=True,
+        )
     for remark in (*neural.remarks, *neural.stage.remarks):
         print(f"remark: {remark}", flush=True)
 
@@ -117,11 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("processes", nargs="*", choices=[*PROCESSES], default=["ttg", "dy", "zprime"])
     parser.add_argument("--points", type=int, default=500_000)
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "madnis", "madspace", "vegas", "pyamplicol"))
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions}")
     for name in arguments.processes:
-        show(name, arguments.points)
+        show(name, arguments.points, arguments.peers)
 
 
 if __name__ == "__main__":
