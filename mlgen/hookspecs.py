@@ -143,7 +143,7 @@ def _check_common(
 
 @hookspec
 def mlgen_phase_space() -> Iterable[Plugin]:  # type: ignore[empty-body]
-    """Offer phase-space samplers (`mlgen.stages.PhaseSpaceSampler`).
+    """Offer phase-space samplers (`mlgen.stages.PhaseSpaceSampler`); `mlgen.sampling` helps to write one.
 
     Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
