@@ -1,14 +1,14 @@
 """Neural phase-space sampling beside VEGAS: the same channels, maps, cuts and matrix-element calls, in one run.
 
-    python benchmarks/phase_space.py [PROCESS...] [--points N] [--peers PEER...]
+    python benchmarks/phase_space.py [PROCESS...] [--points N] [--peers PEER...] [--madnis KEY=NUMBER...]
 
-PROCESS: `ttg`, `dy`, `zprime`, `dygg`, `ttgg`; the first three where none is given. For each, MadNIS is trained as its
-card below says. VEGAS gets as many calls of the matrix element as that training took: with a map for each channel, and
-the channels drawn as often as their weights ask for; the same with all channels drawn equally often; and with one map
-for each group of mirror images. All are measured on N points (default 500,000) that nothing learned from. Efficiency:
-<w> / w_max where the weights above w_max carry 0.1 % of the cross section in their excess, and again with the largest
-weight of the sample as w_max. Milliseconds per unweighted event: sampling and evaluation over the events that 0.1 %
-overweights leave, alone and with the training spread over 100,000 and 1,000,000 events.
+PROCESS: `ttg`, `dy`, `zprime`, `dygg`, `ttgg`; the first three where none is given. For each, MadNIS is trained with
+its default settings, or those given. VEGAS gets as many calls of the matrix element as that training took: with a map
+for each channel, and the channels drawn as often as their weights ask for; the same with all channels drawn equally
+often; and with one map for each group of mirror images. All are measured on N points (default 500,000) that nothing
+learned from. Efficiency: <w> / w_max where the weights above w_max carry 0.1 % of the cross section in their excess,
+and again with the largest weight of the sample as w_max. Milliseconds per unweighted event: sampling and evaluation
+over the events that 0.1 % overweights leave, alone and with the training spread over 100,000 and 1,000,000 events.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ GLUONS = {"pt": {"g": 20}, "eta": {"g": 5}}
 PROCESSES: dict[str, dict[str, Any]] = {
     "ttg": {
         "process": {**PDF, "reaction": "g g > t t~ g", "scale": 173.0, "cuts": GLUONS},
-        "phase_space": {},
     },
-    "dy": {"process": DRELL_YAN, "phase_space": {}},
+    "dy": {"process": DRELL_YAN},
     "zprime": {
         "process": {**DRELL_YAN, "parameters": {"z_prime": {"mass": 400, "width": 0.5}}},
-        "phase_space": {},
     },
     "dygg": {
         "process": {
@@ -41,11 +39,9 @@ PROCESSES: dict[str, dict[str, Any]] = {
             "scale": 91.188,
             "cuts": {**GLUONS, "delta_r": {"g g": 0.4}, "mass": {"mu- mu+": 50}},
         },
-        "phase_space": {},
     },
     "ttgg": {
         "process": {**PDF, "reaction": "g g > t t~ g g", "scale": 173.0, "cuts": {**GLUONS, "delta_r": {"g g": 0.4}}},
-        "phase_space": {},
     },
 }
 PEERS: dict[str, dict[str, Any]] = {
@@ -92,15 +88,14 @@ def row(label: str, result: Any) -> list[str]:
     ]
 
 
-def show(name: str, points: int, peers: list[str]) -> None:
+def show(name: str, points: int, peers: list[str], settings: dict[str, Any]) -> None:
     reaction = PROCESSES[name]["process"]["reaction"]
     print(f"\n{name}: {reaction}, {points:,} points", flush=True)
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
-    neural = measured(name, {"plugin": "madnis", **PROCESSES[name]["phase_space"]}, points)
+    neural = measured(name, {"plugin": "madnis", **settings}, points)
     print("| " + " | ".join(row("madnis", neural)) + " |", flush=True)
     for peer in peers:
-        settings = {"plugin": "vegas", "budget": neural.training_calls, **PEERS[peer]}
-        vegas = measured(name, settings, points)
+        vegas = measured(name, {"plugin": "vegas", "budget": neural.training_calls, **PEERS[peer]}, points)
         print("| " + " | ".join(row(f"vegas, {peer}", vegas)) + " |", flush=True)
         pull = (neural.cross_section - vegas.cross_section) / math.hypot(neural.error, vegas.error)
         at_share = neural.efficiency.efficiency / vegas.efficiency.efficiency
@@ -117,12 +112,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("processes", nargs="*", choices=[*PROCESSES], default=["ttg", "dy", "zprime"])
     parser.add_argument("--points", type=int, default=500_000)
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument(
+        "--madnis", nargs="+", metavar="KEY=NUMBER", default=[], help="settings other than the defaults"
+    )
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     arguments = parser.parse_args()
+    settings = {
+        key: float(value) if "." in value else int(value) for key, value in (s.split("=") for s in arguments.madnis)
+    }
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "madnis", "madspace", "vegas", "pyamplicol"))
     print(f"{platform.machine()}, {os.cpu_count()} cores; {versions}")
     for name in arguments.processes:
-        show(name, arguments.points, arguments.peers)
+        show(name, arguments.points, arguments.peers, settings)
 
 
 if __name__ == "__main__":
