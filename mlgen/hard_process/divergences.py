@@ -173,6 +173,7 @@ class _Edges:
         self._particles = [particle_of(pdg_id) for pdg_id in subprocess.outgoing]
         self._masses = [parameters.mass_of(pdg_id) for pdg_id in subprocess.outgoing]
         self._everything = frozenset(range(len(self._masses)))
+        self._light = frozenset(s for s in self._everything if abs(subprocess.outgoing[s]) in (_GLUON, _PHOTON))
         self._limits = PhaseSpaceLimits(cuts, self._masses)
         self._pt = {cut.slots[0] for cut in cuts if cut.observable == "pt" and cut.minimum > 0}
         self._angle = {
@@ -181,6 +182,7 @@ class _Edges:
             if cut.maximum < math.inf
             and (cut.observable == "eta" or (cut.observable == "rapidity" and self._masses[cut.slots[0]] == 0))
         }
+        self._apart = {frozenset(cut.slots) for cut in cuts if cut.observable == "delta_r" and cut.minimum > 0}
         # Two particles that go out have the same transverse momentum.
         if len(self._everything) == 2 and self._pt:
             self._pt = set(self._everything)
@@ -212,7 +214,12 @@ class _Edges:
         return True
 
     def _find_may_be_massless(self, slots: frozenset[int]) -> bool:
-        return all(self._masses[slot] == 0 for slot in slots) and self._least_mass(slots) == 0
+        if any(self._masses[slot] for slot in slots) or self._least_mass(slots) > 0:
+            return False
+        # Apart from a photon or gluon that cannot be soft, a quark or lepton has to be: that does no harm.
+        light = slots & self._light
+        soft_fermion = len(slots) == 2 and len(light) == 1 and light <= self._pt and slots in self._apart
+        return not soft_fermion
 
     def _least_mass(self, slots: frozenset[int]) -> float:
         """Smallest mass of some outgoing particles in GeV; infinite where it is fixed."""
@@ -244,7 +251,7 @@ class _Edges:
 
     def _soft(self, slots: frozenset[int], mass: float) -> int | None:
         """The photon or gluon beside a particle of the given mass that may be soft."""
-        light = [slot for slot in slots if abs(self._subprocess.outgoing[slot]) in (_GLUON, _PHOTON)]
+        light = list(slots & self._light)
         if len(slots) != 2 or len(light) != 1 or light[0] in self._pt:
             return None
         (other,) = slots.difference(light)

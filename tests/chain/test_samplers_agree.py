@@ -19,7 +19,7 @@ SAMPLERS: Mapping[str, Mapping[str, Any]] = {
     "vegas": {"iterations": 4, "points": 4_000},
     "madnis": {"steps": 150, "vegas_points": 2_000, "held_out_points": 20_000},
 }
-POINTS = {"flat": 200_000, "vegas": 60_000, "madnis": 60_000}
+POINTS = {"flat": 400_000, "vegas": 60_000, "madnis": 60_000}
 EDGES = (50.0, 80.0, 110.0, 160.0, 7_000.0)
 
 
