@@ -43,20 +43,31 @@ LARGEST_GROWTH = 8.0
 MARGIN = 1.05
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class _Chosen:
-    """The events that are written: for each batch of the spool, places among its kept candidates and weights."""
+    """What is known of the events that are written; which ones they are is in the spool.
 
-    places: list[IntArray]
-    weights: list[FloatArray]
+    Args:
+        spool: Where they are kept.
+        limit: Number of events that are wanted; what is chosen beyond that is counted only.
+    """
 
-    @property
-    def largest(self) -> float:
-        return max((float(np.abs(weight).max()) for weight in self.weights if len(weight)), default=0.0)
+    spool: CandidateSpool
+    limit: int
+    count: int = 0
+    largest: float = 0.0
+    negative: bool = False
 
-    @property
-    def negative(self) -> bool:
-        return any(bool(np.any(weight < 0)) for weight in self.weights)
+    def __post_init__(self) -> None:
+        self.spool.forget_choice()
+
+    def add(self, places: IntArray, weight: FloatArray) -> None:
+        """Choose events of the next batch, by place among its candidates that do not vanish."""
+        left = max(self.limit - self.count, 0)
+        self.count += len(places)
+        self.spool.choose(places[:left], weight[:left])
+        self.largest = max(self.largest, float(np.abs(weight[:left]).max(initial=0.0)))
+        self.negative |= bool(np.any(weight[:left] < 0))
 
 
 def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
@@ -96,7 +107,7 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
             generator=f"mlgen {mlgen.__version__}",
             init_text=f'<generator name="mlgen" version="{mlgen.__version__}"></generator>',
         )
-        count = write_outputs(plan, run_info, run.events(spool, chosen), plan.card.model.run.events, reporter, timer)
+        count = write_outputs(plan, run_info, run.events(spool), plan.card.model.run.events, reporter, timer)
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
@@ -147,14 +158,17 @@ class _ProcessRun:
         share = (kept - 1) / (total - 1) if kept > 1 else kept / total
         # The same share goes into the cross section, so that the file agrees with its own <init>.
         self._scale = share / (kept / total)
-        batches = [spool.weights(number) for number in range(len(spool))]
-        weights = [batch[batch != 0] * share for batch in batches]
+        chosen = _Chosen(spool, self._wanted)
+        for number in range(len(spool)):
+            weight = spool.weights(number)
+            weight = weight[weight != 0] * share
+            chosen.add(np.arange(len(weight)), weight)
         if kept < total:
             self._remarks.append(
                 f"{total - kept:,} of {total:,} candidates have weight zero and are not written; the weights are "
                 f"multiplied by {share:.6g}, so that those of the file average to the cross section"
             )
-        return _Chosen([np.arange(len(weight)) for weight in weights], weights)
+        return chosen
 
     def unweighted(self, spool: CandidateSpool) -> tuple[_Chosen, tuple[StageResult]]:
         """Draw in growing rounds until enough candidates are accepted; the first of these are the events.
@@ -174,21 +188,21 @@ class _ProcessRun:
                     progress(Progress(spool.total, math.ceil(needed)))
             with self._timer("unweighting"):
                 unweighter, chosen = self._choose(stage, spool)
-            accepted = sum(map(len, chosen.weights))
-            if accepted >= self._wanted:
+            if chosen.count >= self._wanted:
                 break
-            growth = min(self._wanted / max(accepted, 1) * MARGIN, LARGEST_GROWTH)
+            growth = min(self._wanted / max(chosen.count, 1) * MARGIN, LARGEST_GROWTH)
             needed = max(spool.total * growth, spool.total + SMALLEST_BATCH)
         with plugin_errors(stage.registered):
             report = unweighter.report()
         figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
-        if accepted > self._wanted:
-            self._remarks.append(f"{accepted:,} candidates were accepted; the first {self._wanted:,} are written")
-        return self._first(chosen), (stage_result(stage, figures=figures, remarks=report.remarks),)
+        if chosen.count > self._wanted:
+            self._remarks.append(f"{chosen.count:,} candidates were accepted; the first {self._wanted:,} are written")
+        return chosen, (stage_result(stage, figures=figures, remarks=report.remarks),)
 
-    def events(self, spool: CandidateSpool, chosen: _Chosen) -> Iterator[EventBatch]:
+    def events(self, spool: CandidateSpool) -> Iterator[EventBatch]:
         """Make the chosen candidates events, with colours."""
-        for number, (places, weight) in enumerate(zip(chosen.places, chosen.weights, strict=True)):
+        for number in range(len(spool)):
+            places, weight = spool.chosen(number)
             if not len(places):
                 continue
             kept: KeptCandidates = spool.candidates(number)
@@ -244,7 +258,7 @@ class _ProcessRun:
     def _choose(self, stage: PlannedStage, spool: CandidateSpool) -> tuple[Unweighter, _Chosen]:
         """Unweight all candidates so far, those of weight zero among them."""
         unweighter = cast(Unweighter, plugin_manager().create(stage.registered, stage.settings))
-        chosen = _Chosen([], [])
+        chosen = _Chosen(spool, self._wanted)
         with plugin_errors(stage.registered):
             unweighter.prepare(Candidates(spool.weights(number)) for number in range(len(spool)))
         for number in range(len(spool)):
@@ -255,15 +269,6 @@ class _ProcessRun:
             if np.any(weight[accepted.index] == 0):
                 raise WeightError(f"the unweighting '{stage.name}' accepted a candidate of weight zero")
             # Places among the kept ones, from places among all.
-            chosen.places.append(np.searchsorted(np.flatnonzero(weight), accepted.index))
-            chosen.weights.append(np.asarray(accepted.weight, np.float64))
+            places = np.searchsorted(np.flatnonzero(weight), accepted.index)
+            chosen.add(places, np.asarray(accepted.weight, np.float64))
         return unweighter, chosen
-
-    def _first(self, chosen: _Chosen) -> _Chosen:
-        """Only as many events as are wanted."""
-        first, left = _Chosen([], []), self._wanted
-        for places, weight in zip(chosen.places, chosen.weights, strict=True):
-            first.places.append(places[:left])
-            first.weights.append(weight[:left])
-            left -= len(first.places[-1])
-        return first

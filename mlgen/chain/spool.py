@@ -49,9 +49,9 @@ class _Batch:
 
 
 class CandidateSpool:
-    """A temporary file of candidates, batch by batch. Those of weight zero are only counted.
+    """Temporary files of candidates, batch by batch, and of those that become events. Weights of zero are only counted.
 
-    A context manager: the file is gone when it is left.
+    A context manager: the files are gone when it is left. In memory are a few numbers for each batch.
 
     Args:
         particles: Particles of each event, incoming ones included.
@@ -62,11 +62,13 @@ class CandidateSpool:
         self._event = np.dtype([*event, ("alpha_s", np.float64)])
         self._weight = np.dtype([("index", np.int32), ("weight", np.float64)])
         self._batches: list[_Batch] = []
-        self._written = 0
+        self._chosen: list[_Batch] = []
+        self._total = self._written = 0
         self._folder = tempfile.TemporaryDirectory(prefix="mlgen-candidates-")
         # Weights are gone through several times, events once: they stand apart.
         self._weight_file = Path(self._folder.name) / "weights"
         self._event_file = Path(self._folder.name) / "events"
+        self._choice_file = Path(self._folder.name) / "chosen"
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +83,7 @@ class CandidateSpool:
     @property
     def total(self) -> int:
         """Number of candidates, those of weight zero included."""
-        return sum(batch.total for batch in self._batches)
+        return self._total
 
     @property
     def kept(self) -> int:
@@ -104,7 +106,35 @@ class CandidateSpool:
                 with path.open("ab") as stream:
                     stream.write(array.tobytes())
         self._batches.append(_Batch(total, self._written, len(candidates)))
+        self._total += total
         self._written += len(candidates)
+
+    def forget_choice(self) -> None:
+        """Forget which candidates become events."""
+        self._chosen.clear()
+        self._choice_file.unlink(missing_ok=True)
+
+    def choose(self, places: IntArray, weight: FloatArray) -> None:
+        """Keep which candidates of the next batch become events.
+
+        Args:
+            places: Among those of the batch whose weight is not zero, ``(events,)``, ascending.
+            weight: Weights of the events in pb, ``(events,)``.
+
+        Raises:
+            WriteFailure: The disk is full.
+        """
+        array = np.empty(len(places), self._weight)
+        array["index"], array["weight"] = places, weight
+        with self._explained(), self._choice_file.open("ab") as stream:
+            stream.write(array.tobytes())
+        last = self._chosen[-1] if self._chosen else _Batch(0, 0, 0)
+        self._chosen.append(_Batch(len(places), last.start + last.kept, len(places)))
+
+    def chosen(self, number: int) -> tuple[IntArray, FloatArray]:
+        """Places and weights of the events of a batch, as `choose` was given them."""
+        array = self._read(self._choice_file, self._weight, self._chosen[number])
+        return np.asarray(array["index"], np.int64), np.ascontiguousarray(array["weight"])
 
     def weights(self, number: int) -> FloatArray:
         """Weights of all candidates of a batch, ``(total,)``, zeros included."""

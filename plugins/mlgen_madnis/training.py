@@ -125,7 +125,7 @@ def train_networks(
         integrator.channel_dropping_threshold = threshold if step <= _LAST_DROPPING * plan.steps else 0.0
         with warnings.catch_warnings():
             # A batch whose loss is not a number is skipped, and counted here.
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", message="nan batch")
             status = integrator.train_step()
         if not math.isfinite(status.loss):
             failed += 1
