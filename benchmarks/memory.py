@@ -18,7 +18,8 @@ from pathlib import Path
 from mlgen.formats import create_events, open_events
 
 SIZES = (100_000, 1_000_000)
-EXAMPLE = Path(__file__).parent.parent / "examples" / "zjet_weighted.lhe.gz"
+EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLE = EXAMPLES / "zjet_weighted.lhe.gz"
 COMMANDS = {
     "convert to hepmc3": ["convert", "{input}", "{folder}/out.hepmc3"],
     "convert to root": ["convert", "{input}", "{folder}/out.root"],
@@ -27,6 +28,8 @@ COMMANDS = {
     "info": ["info", "{input}"],
     "validate": ["validate", "{input}", "other={input}", "-o", "{folder}/report.html"],
     "run, hit-or-miss": ["run", "{input}", "--unweighting", "hit-or-miss", "-o", "{folder}/out.lhe"],
+    # Unweighted Drell-Yan events of a process; the input has no part in it.
+    "run, process": ["run", "{process}", "--model", "{folder}/model", "-n", "{events}", "-o", "{folder}/out.lhe"],
     # A short training: its memory depends on the events it keeps, not on the steps.
     "run, cfm": [
         *("run", "{input}", "--generator", "cfm", "-n", "{events}", "-o", "{folder}/out.lhe"),
@@ -67,7 +70,7 @@ def main() -> None:
             peaks = []
             for size, path in inputs.items():
                 with tempfile.TemporaryDirectory(dir=name) as folder:
-                    values = {"input": path, "folder": folder, "events": size}
+                    values = {"input": path, "folder": folder, "events": size, "process": EXAMPLES / "drell_yan.toml"}
                     peak, seconds = peak_memory([argument.format(**values) for argument in command])
                 peaks.append(peak)
             row = "".join(f"{peak:>12.0f}" for peak in peaks)

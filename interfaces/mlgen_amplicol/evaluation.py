@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from mlgen.errors import MlgenError
 from mlgen.stages import FloatArray
 from mlgen_amplicol import library
 
@@ -38,26 +37,21 @@ def evaluate(
 ) -> FloatArray:
     """Return what a generated matrix element gives at points, ``(n,)``.
 
+    What pyAmpliCol raises is reported with the source's name by the host (`mlgen.hard_process.source_errors`).
+
     Args:
         artifact: Its folder.
         parameters: Those of the model.
         momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV.
         threads: How many may work at most.
         selection: What pyAmpliCol's ``evaluate`` is to leave out.
-
-    Raises:
-        MlgenError: pyAmpliCol could not evaluate them; says what it says.
     """
     ordered = np.ascontiguousarray(np.asarray(momenta, dtype=float)[..., _ENERGY_FIRST])
     if not len(ordered):
         return np.zeros(0)
 
     def values(points: FloatArray) -> FloatArray:
-        runtime = library.runtime(artifact, parameters)
-        try:
-            return np.asarray(runtime.evaluate(points, **selection)).real
-        except Exception as error:
-            raise MlgenError(f"pyAmpliCol could not evaluate {len(points)} points: {error}") from error
+        return np.asarray(library.runtime(artifact, parameters).evaluate(points, **selection)).real
 
     blocks = len(ordered) // _BLOCK
     parts = min(threads, blocks)

@@ -75,12 +75,6 @@ class UmamiMatrixElement(MatrixElement):
         (index,) = self._call(inputs, "color_index_out", momenta, any_coupling, np.ascontiguousarray(uniform))
         return np.asarray(index, dtype=np.intp)
 
-    def color_flow_weights(self, momenta: FloatArray) -> FloatArray:
-        """Not known: the interface draws flows, it does not weight them (`draw_color_flows`)."""
-        if len(self.color_flows) == 1:
-            return super().color_flow_weights(momenta)
-        raise NotImplementedError("UMAMI libraries draw colour flows, they do not weight them")
-
     def _call(self, inputs: tuple[str, ...], output: str, momenta: FloatArray, *others: FloatArray) -> tuple[Any, ...]:
         ordered = np.ascontiguousarray(np.asarray(momenta, dtype=float)[..., _ENERGY_FIRST])
         if not len(ordered):

@@ -59,10 +59,15 @@ class MatrixElement(abc.ABC):
     def color_flow_weights(self, momenta: FloatArray) -> FloatArray:
         """Return the probability of each colour flow, ``(n, flows)``, each row summing to one.
 
-        Proportional to the squared leading-colour partial amplitudes, summed over helicities.
+        Proportional to the squared leading-colour partial amplitudes, summed over helicities. A source that draws flows
+        by itself (`draw_color_flows`) need not know them.
+
+        Raises:
+            NotImplementedError: There are several flows, and this source does not say how likely they are.
         """
         if len(self.color_flows) != 1:
-            raise NotImplementedError(f"{type(self).__name__} has several colour flows and has to weight them")
+            # Not abstract: most matrix elements have one flow, or are given this method.
+            raise NotImplementedError(f"{type(self).__name__} does not say how likely its colour flows are")
         return np.ones((len(momenta), 1))
 
     def draw_color_flows(self, momenta: FloatArray, uniform: FloatArray) -> npt.NDArray[np.intp]:

@@ -183,7 +183,7 @@ def test_colour_flows_are_drawn_by_the_library(madgraph_folder):
     assert turned.draw_color_flows(momenta[:, [0, 1, 3, 2]], uniform).tolist() == [0, 0, 1, 1]
     assert straight.color_flows[0].color == (501, 502, 501, 0)
     assert turned.color_flows[0].color == (501, 502, 0, 501)
-    with pytest.raises(NotImplementedError, match="draw colour flows"):
+    with pytest.raises(NotImplementedError, match="does not say how likely"):
         straight.color_flow_weights(momenta)
 
 
