@@ -231,8 +231,57 @@ class PhaseSpaceSampler(Contract):
 
 
 @dataclass(frozen=True, slots=True)
+class InnerLine:
+    """A line inside the diagrams of a process: |M|^2 is large where its momentum is near the mass shell.
+
+    Args:
+        slots: External particles on one side of it, from 0, the incoming ones first. The line's momentum is the sum of
+            the incoming among them minus that of the outgoing.
+        mass: In GeV.
+        width: In GeV; zero for a line that is no resonance.
+    """
+
+    slots: tuple[int, ...]
+    mass: float = 0.0
+    width: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AmplitudeProcess:
+    """The process that an amplitude belongs to.
+
+    Args:
+        pdg_ids: Of all particles, the two incoming ones first.
+        masses: Of the same particles, in GeV.
+        inner_lines: Lines of the diagrams at lowest order; none where they are not known.
+    """
+
+    pdg_ids: tuple[int, ...]
+    masses: tuple[float, ...]
+    inner_lines: tuple[InnerLine, ...] = ()
+
+    @property
+    def like_particles(self) -> tuple[tuple[int, ...], ...]:
+        """Slots of particles that can be exchanged without changing |M|^2: of one kind, all incoming or all outgoing.
+
+        Each group has two slots or more.
+        """
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for slot, pdg_id in enumerate(self.pdg_ids):
+            groups.setdefault((slot < 2, pdg_id), []).append(slot)
+        return tuple(tuple(slots) for slots in groups.values() if len(slots) > 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Amplitude:
-    """|M|^2 with its systematic and statistical standard deviation, each ``(n,)``."""
+    """|M|^2 with its systematic and statistical standard deviation, each ``(n,)``, all in the unit of |M|^2.
+
+    The systematic one is what the likelihood of the training says of a single value, the statistical one the spread of
+    the networks that the training data allow.
+
+    References:
+        Eq. (1.87) to (1.91) of Plehn et al., arXiv:2211.01421; arXiv:2206.14831.
+    """
 
     value: FloatArray
     systematic: FloatArray
@@ -240,24 +289,48 @@ class Amplitude:
 
 
 class AmplitudeSurrogate(Contract):
-    """|M|^2 with an uncertainty, from momenta."""
+    """|M|^2 with an uncertainty, from momenta.
+
+    The host keeps test points out of the training, knows the region that was trained in, and scales with the strong
+    coupling: a plugin sees |M|^2 at one fixed coupling, on points that were checked.
+    """
 
     stage = Stage.AMPLITUDE
 
     @abc.abstractmethod
     def train(
         self,
+        process: AmplitudeProcess,
         momenta: FloatArray,
         values: FloatArray,
-        pdg_ids: IntArray,
         rng: np.random.Generator,
         progress: ProgressCallback = no_progress,
     ) -> TrainingReport:
-        """Learn from ``momenta (n, particles, 4)``, ``values (n,)`` and ``pdg_ids (particles,)``."""
+        """Learn from points.
+
+        Args:
+            process: What the values belong to.
+            momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV, incoming particles first.
+            values: |M|^2, ``(n,)``, positive.
+            rng: Source of all randomness.
+            progress: Told how far the training is.
+
+        Raises:
+            mlgen.errors.TrainingError: The points do not allow it: not finite, of the wrong shape, too few.
+        """
 
     @abc.abstractmethod
     def predict(self, momenta: FloatArray) -> Amplitude:
-        """Predict for ``momenta (n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV."""
+        """Predict for ``momenta (n, particles, 4)``, as in the training; like particles in any order."""
+
+    @property
+    def members(self) -> int:
+        """Number of networks that `predict_members` has: samples of what the training data allow, or an ensemble."""
+        return 0
+
+    def predict_members(self, momenta: FloatArray) -> FloatArray:
+        """Return |M|^2 of each sampled network, ``(n, members)``; a column is the same network in every call."""
+        return np.zeros((len(momenta), 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from mlgen.stages import AmplitudeSurrogate, FloatArray, IntArray, ProgressCallback, TrainingReport, no_progress
+from mlgen.stages import (
+    AmplitudeProcess,
+    AmplitudeSurrogate,
+    FloatArray,
+    ProgressCallback,
+    TrainingReport,
+    no_progress,
+)
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.rules import Arrays, require, require_array, require_refusal, require_same, unchanged
 from mlgen.testing.samples import scattering_amplitudes
@@ -24,8 +31,8 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
 
     training_points: ClassVar[int] = 1000
 
-    def sample(self) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Return training momenta ``(n, particles, 4)``, values ``(n,)`` and PDG ids ``(particles,)``."""
+    def sample(self) -> tuple[AmplitudeProcess, FloatArray, FloatArray]:
+        """Return the process, training momenta ``(n, particles, 4)`` and values ``(n,)``."""
         return scattering_amplitudes(self.training_points, self.rng(10))
 
     def learn(
@@ -36,18 +43,20 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
 
     def use(self, implementation: SurrogateT, rng: np.random.Generator) -> Arrays:
         """Predict for points drawn from the sample with `rng`."""
-        momenta = self.sample()[0]
-        prediction = implementation.predict(momenta[rng.permutation(len(momenta))[:50]])
+        momenta = self.sample()[1]
+        chosen = momenta[rng.permutation(len(momenta))[:50]]
+        prediction = implementation.predict(chosen)
         return {
             "value": prediction.value,
             "systematic": prediction.systematic,
             "statistical": prediction.statistical,
+            "members": implementation.predict_members(chosen),
         }
 
     def test_prediction_has_the_right_shape(self) -> None:
         """A value and two standard deviations that are not negative, for each point."""
         for n in (0, 1, 100):
-            prediction = self.ready().predict(self.sample()[0][:n])
+            prediction = self.ready().predict(self.sample()[1][:n])
             for name in ("value", "systematic", "statistical"):
                 require_array(getattr(prediction, name), (n,), "f", name)
             require(np.all(prediction.systematic >= 0), "a systematic standard deviation must not be negative")
@@ -55,7 +64,7 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
 
     def test_prediction_is_a_function_of_the_momenta(self) -> None:
         """Asking twice gives the same answer, and the neighbours in a batch do not matter."""
-        momenta = self.sample()[0][:20]
+        momenta = self.sample()[1][:20]
         ready = self.ready()
         first, second = ready.predict(momenta), ready.predict(momenta)
         require_same({"value": first.value}, {"value": second.value}, "predict() has to give the same value each time")
@@ -65,9 +74,34 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             "the prediction for a point must not depend on the other points of the batch",
         )
 
+    def test_members_are_the_same_networks_in_every_call(self) -> None:
+        """As many columns as there are members, positive and not all alike; a column does not change with the batch."""
+        momenta = self.sample()[1][:30]
+        ready = self.ready()
+        columns = ready.predict_members(momenta)
+        require_array(columns, (30, ready.members), "f", "the prediction of the members")
+        parts = np.concatenate([ready.predict_members(momenta[:11]), ready.predict_members(momenta[11:])])
+        require(np.allclose(parts, columns, rtol=1e-4, atol=0), "a member has to be the same network in every call")
+        if ready.members > 1:
+            require(np.ptp(columns, axis=1).max() > 0, "the members are all alike")
+
+    def test_like_particles_in_any_order(self) -> None:
+        """Exchanging two particles of one kind on one side changes the prediction by rounding at most."""
+        process, momenta, _ = self.sample()
+        ready = self.ready()
+        expected = ready.predict(momenta[:100])
+        for first, second, *_ in process.like_particles:
+            order = list(range(len(process.pdg_ids)))
+            order[first], order[second] = second, first
+            exchanged = ready.predict(momenta[:100, order])
+            require(
+                np.allclose(exchanged.value, expected.value, rtol=1e-5, atol=0),
+                f"particles {first + 1} and {second + 1} are alike; exchanged they have to give the same |M|^2",
+            )
+
     def test_better_than_a_constant(self) -> None:
         """On the training points the prediction is nearer to the truth than their mean is."""
-        momenta, values, _ = self.sample()
+        _, momenta, values = self.sample()
         error = np.mean((self.ready().predict(momenta).value - values) ** 2)
         require(
             error < np.var(values),
@@ -77,32 +111,35 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
 
     def test_inputs_are_not_changed(self) -> None:
         """Training and predicting leave the arrays that are handed over as they are."""
-        momenta, values, pdg_ids = self.sample()
-        inputs = {"momenta": momenta, "values": values, "pdg_ids": pdg_ids}
+        process, momenta, values = self.sample()
+        inputs = {"momenta": momenta, "values": values}
         with unchanged(inputs, "the arrays that are handed over must not be changed"):
             implementation = self.make()
-            implementation.train(momenta, values, pdg_ids, self.rng())
+            implementation.train(process, momenta, values, self.rng())
             implementation.predict(momenta)
 
     def test_bad_training_data_are_refused(self) -> None:
         """NaN, nothing at all and arrays that do not belong together are errors."""
-        momenta, values, pdg_ids = self.sample()
-        momenta_with_nan, values_with_nan = momenta.copy(), values.copy()
+        process, momenta, values = self.sample()
+        momenta_with_nan, values_with_nan, values_with_zero = momenta.copy(), values.copy(), values.copy()
         momenta_with_nan[3, 1, 2] = np.nan
         values_with_nan[3] = np.nan
-        for points, targets, particles, what in (
-            (momenta_with_nan, values, pdg_ids, "training on momenta with NaN"),
-            (momenta, values_with_nan, pdg_ids, "training on values with NaN"),
-            (momenta[:0], values[:0], pdg_ids, "training on nothing"),
-            (momenta, values[:-1], pdg_ids, "training with a value missing"),
-            (momenta, values, pdg_ids[:-1], "training with a PDG id missing"),
-            (momenta[:, :, :3], values, pdg_ids, "training on three-momenta"),
+        values_with_zero[3] = 0.0
+        for points, targets, what in (
+            (momenta_with_nan, values, "training on momenta with NaN"),
+            (momenta, values_with_nan, "training on values with NaN"),
+            (momenta, values_with_zero, "training on a value that is not positive"),
+            (momenta[:0], values[:0], "training on nothing"),
+            (momenta[:3], values[:3], "training on three points"),
+            (momenta, values[:-1], "training with a value missing"),
+            (momenta[:, :-1], values, "training with a particle missing"),
+            (momenta[:, :, :3], values, "training on three-momenta"),
         ):
-            require_refusal(partial(self.make().train, points, targets, particles, self.rng()), what)
+            require_refusal(partial(self.make().train, process, points, targets, self.rng()), what)
 
     def test_bad_momenta_are_refused(self) -> None:
         """NaN and momenta of another shape than the training's are errors."""
-        momenta = self.sample()[0][:5]
+        momenta = self.sample()[1][:5]
         for wrong, what in (
             (momenta * np.nan, "predicting for NaN"),
             (momenta[:, :-1], "predicting with a particle missing"),

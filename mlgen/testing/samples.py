@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mlgen.events import EventBatch
 from mlgen.run_info import Beam, Process, RunInfo
 from mlgen.showers import Geometry, PolarLayer, ShowerBatch
-from mlgen.stages import FloatArray, IntArray
+from mlgen.stages import AmplitudeProcess, FloatArray, InnerLine, IntArray
 
 BEAM_ENERGY = 6500.0
 CROSS_SECTION = 1500.0
@@ -115,24 +115,30 @@ def _drell_yan_batch(momenta: FloatArray, with_gluon: npt.NDArray[np.bool_], rng
     )
 
 
-def scattering_amplitudes(n: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, IntArray]:
-    r"""Make points of e- e+ -> mu- mu+ through a photon, massless, in the centre of mass.
+def scattering_amplitudes(n: int, rng: np.random.Generator) -> tuple[AmplitudeProcess, FloatArray, FloatArray]:
+    r"""Make points of q q~ -> g g, massless, in the centre of mass: two like particles, and peaks to both sides.
 
     Args:
         n: Number of points.
         rng: Source of all random numbers.
 
     Returns:
-        Momenta ``(n, 4, 4)`` as ``(px, py, pz, energy)`` in GeV, :math:`1 + \cos^2\theta` of shape ``(n,)``, to
-        which :math:`|M|^2` is proportional (Peskin and Schroeder, sec. 5.1), and the PDG ids ``(4,)``.
+        The process, momenta ``(n, 4, 4)`` as ``(px, py, pz, energy)`` in GeV, and a function proportional to |M|^2,
+        :math:`\frac{32}{27} \frac{t^2 + u^2}{t u} - \frac83 \frac{t^2 + u^2}{s^2}`, of shape ``(n,)`` (Ellis,
+        Stirling and Webber, QCD and Collider Physics, table 7.1).
     """
     energy = rng.uniform(50.0, 200.0, n)
     directions = _directions(n, rng)
+    directions[:, 2] *= 0.98
+    directions[:, :2] *= np.sqrt((1 - directions[:, 2] ** 2) / np.sum(directions[:, :2] ** 2, axis=1))[:, None]
     momenta = np.zeros((n, 4, 4))
     momenta[:, :, 3] = energy[:, None]
     momenta[:, 0, 2], momenta[:, 1, 2] = energy, -energy
     momenta[:, 2, :3], momenta[:, 3, :3] = energy[:, None] * directions, -energy[:, None] * directions
-    return momenta, 1 + directions[:, 2] ** 2, np.array([11, -11, 13, -13])
+    t, u = (1 - directions[:, 2]) / 2, (1 + directions[:, 2]) / 2
+    values = 32 / 27 * (t**2 + u**2) / (t * u) - 8 / 3 * (t**2 + u**2)
+    lines = (InnerLine((0, 2)), InnerLine((0, 3)), InnerLine((0, 1)))
+    return AmplitudeProcess((1, -1, 21, 21), (0.0, 0.0, 0.0, 0.0), lines), momenta, values
 
 
 def showers(n: int, rng: np.random.Generator) -> ShowerBatch:

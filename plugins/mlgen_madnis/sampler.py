@@ -21,6 +21,7 @@ from mlgen.stages import (
     no_progress,
 )
 from mlgen.threads import one_thread
+from mlgen.torch_settings import device_for, seeded
 from mlgen_madnis.networks import new_networks
 from mlgen_madnis.neural_channels import NeuralChannels
 from mlgen_madnis.plan import Plan, plan_training
@@ -28,7 +29,6 @@ from mlgen_madnis.selection import Choice, best_checkpoint
 from mlgen_madnis.settings import MadnisSettings
 from mlgen_madnis.sizes import sizes_for
 from mlgen_madnis.smooth_maps import SmoothMaps
-from mlgen_madnis.torch_settings import device_for, seeded
 from mlgen_madnis.training import Checkpoint, TrainingTask, train_networks
 from mlgen_madnis.vegas_start import VegasStart, groups_of, start_from_vegas
 

@@ -25,7 +25,7 @@ from mlgen_madnis.sizes import sizes_for
 from mlgen_madnis.smooth_maps import SmoothMaps
 from mlgen_madnis.spline_flows import SplineFlows
 from mlgen_madnis.splines import spline
-from mlgen_madnis.torch_settings import device_for
+from mlgen.torch_settings import device_for
 from mlgen_madnis.training import Checkpoint
 
 QUICK = MadnisSettings(

@@ -1,4 +1,4 @@
-"""Torch as a plugin may use it: repeatable, and left as it was found."""
+"""Torch as a plugin may use it: repeatable, and left as it was found. Only what uses torch imports it."""
 
 from __future__ import annotations
 
