@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlgen.errors import CardError, nearest
+from mlgen.hard_process.reweighting_settings import ReweightingSettings, as_tables
 from mlgen.hard_process.settings import ProcessSettings
 from mlgen.stages import Settings, Stage
 from mlgen.validation.settings import ValidationSettings
@@ -90,6 +91,33 @@ class SamplerSection(StageSection):
     )
 
 
+class AmplitudeSection(StageSection):
+    """[amplitude]: a section that names a plugin, with where its training points come from, and how it is used."""
+
+    points: int = Field(100_000, ge=100, le=100_000_000, description="training points that are drawn from [process]")
+    draw: Literal["matrix-element", "phase-space", "mixture"] = Field(
+        "mixture",
+        description="how they are drawn: 'matrix-element': like events; 'phase-space': like events of a constant "
+        "|M|^2; 'mixture': half of them each way",
+    )
+    file: str | None = Field(
+        None, description="file with momenta and values (.npz, .h5, .csv) to train on, instead of drawing points"
+    )
+    momenta: str | None = Field(None, description="name of the momenta in the file, where it is not clear")
+    values: str | None = Field(None, description="name of the values in the file, where there are several")
+    alpha_s: float = Field(0.118, gt=0, description="strong coupling that the values of the file were computed with")
+    test_points: int = Field(20_000, ge=50, description="points that are held out of the training, to measure with")
+    outside: Literal["matrix-element", "flag", "stop"] = Field(
+        "matrix-element",
+        description="what becomes of points outside the region of the training: the true matrix element is taken, "
+        "the event is flagged (by a named weight that is zero), or the run stops",
+    )
+    outside_share: float = Field(
+        1e-3, gt=0, lt=0.5, description="share of points like those of the training that may be called outside"
+    )
+    variations: bool = Field(True, description="whether the uncertainty goes out as named weights")
+
+
 class IntegrationSection(_Section):
     """[integration]: when an integration stops. Whichever limit is reached first; precision 0.001 when none is set."""
 
@@ -115,9 +143,10 @@ class CardModel(_Section):
     process: ProcessSettings | None = None
     phase_space: SamplerSection | None = None
     integration: IntegrationSection | None = None
-    amplitude: StageSection | None = None
+    amplitude: AmplitudeSection | None = None
     unweighting: StageSection | None = None
     generator: StageSection | None = None
+    reweighting: Annotated[tuple[ReweightingSettings, ...], BeforeValidator(as_tables)] = ()
     shower: ToolSection | None = None
     calorimeter: StageSection | None = None
     output: OutputSection | None = None
@@ -162,8 +191,11 @@ class Card:
         """A path of the card, as seen from the current directory; ``-`` stays what it is."""
         return Path(name) if name == "-" else self.directory / name
 
-    def place(self, *keys: str) -> str:
-        """Where the card sets a key, for a message: source and line, of its section when the key is not there."""
+    def place(self, *keys: str | int) -> str:
+        """Where the card sets a key, for a message: source and line, of its section when the key is not there.
+
+        A number, from 0, is that of a table among several of one name.
+        """
         return _place(keys, self.source, self.text, self.changed)
 
     def check_settings(self, stage: Stage, model: type[Settings]) -> Any:
@@ -177,7 +209,7 @@ class Card:
             raise CardError(f"{self.source}: there is no section [{stage.value}]")
         return self.checked(section.settings, model, stage.value)
 
-    def checked(self, settings: Mapping[str, Any], model: type[Settings], *keys: str) -> Any:
+    def checked(self, settings: Mapping[str, Any], model: type[Settings], *keys: str | int) -> Any:
         """Check the settings of a plugin or tool that stand under some keys of the card.
 
         Raises:
@@ -240,20 +272,21 @@ def _card_error(
     source: str,
     text: str,
     model: type[BaseModel],
-    prefix: tuple[str, ...],
+    prefix: tuple[str | int, ...],
     changed: Mapping[str, Any],
 ) -> CardError:
     messages = []
     for problem in error.errors():
-        keys = [*prefix, *(key for key in problem["loc"] if isinstance(key, str))]
-        place = _place(keys, source, text, changed)
+        place = _place([*prefix, *problem["loc"]], source, text, changed)
+        own = [key for key in problem["loc"] if isinstance(key, str)]
+        keys = [*(key for key in prefix if isinstance(key, str)), *own]
         where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
-        messages.append(f"{place}: {where}: {_in_words(problem, model, keys[len(prefix) :])}")
+        messages.append(f"{place}: {where}: {_in_words(problem, model, own)}")
     return CardError("\n".join(messages))
 
 
-def _place(keys: Sequence[str], source: str, text: str, changed: Mapping[str, Any]) -> str:
-    if source == COMMAND_LINE or ".".join(keys) in changed:
+def _place(keys: Sequence[str | int], source: str, text: str, changed: Mapping[str, Any]) -> str:
+    if source == COMMAND_LINE or ".".join(key for key in keys if isinstance(key, str)) in changed:
         return COMMAND_LINE
     line = _line_of(text, list(keys))
     return f"{source}:{line}" if line else source
@@ -282,8 +315,10 @@ def _fields_at(model: type[BaseModel], keys: Iterable[str]) -> Mapping[str, Any]
     return model.model_fields
 
 
-def _line_of(text: str, keys: list[str]) -> int | None:
+def _line_of(text: str, keys: list[str | int]) -> int | None:
     """Find the line on which a key of a TOML text is set, from 1; of its section when the key is not there.
+
+    A number among the keys is that of a table in a list; it says nothing where there is one table and no list.
 
     The text is parsed line by line from its start until the key appears, so that TOML's own rules decide what a
     section, a dotted key or a string over several lines is. Cards are short.
@@ -299,9 +334,15 @@ def _line_of(text: str, keys: list[str]) -> int | None:
             continue
         reached = 0
         for key in keys:
-            if not isinstance(content, dict) or key not in content:
+            if isinstance(key, int):
+                if isinstance(content, list):
+                    if key >= len(content):
+                        break
+                    content = content[key]
+            elif isinstance(content, dict) and key in content:
+                content = content[key]
+            else:
                 break
-            content = content[key]
             reached += 1
         if reached > depth:
             depth, found = reached, statement

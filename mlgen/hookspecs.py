@@ -32,6 +32,21 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 PLUGIN_KEYS = frozenset({"plugin", "model"})
 #: Further keys of the section of a sampler of phase space.
 SAMPLER_KEYS = frozenset({"budget"})
+#: Further keys of the section of an amplitude surrogate.
+AMPLITUDE_KEYS = frozenset(
+    {
+        "points",
+        "draw",
+        "file",
+        "momenta",
+        "values",
+        "alpha_s",
+        "test_points",
+        "outside",
+        "outside_share",
+        "variations",
+    }
+)
 #: Keys of a tool's section that are the card's own.
 TOOL_KEYS = frozenset({"program"})
 
@@ -74,7 +89,9 @@ class Plugin:
         _require(what, "exactness", self.exactness, Exactness)
         _require(what, "contract_version", self.contract_version, int)
         _require(what, "classical", self.classical, bool)
-        taken = PLUGIN_KEYS | SAMPLER_KEYS if self.stage is Stage.PHASE_SPACE else PLUGIN_KEYS
+        taken = PLUGIN_KEYS | {Stage.PHASE_SPACE: SAMPLER_KEYS, Stage.AMPLITUDE: AMPLITUDE_KEYS}.get(
+            self.stage, frozenset()
+        )
         _check_common(what, self.factory, self.settings, self.summary, self.references, taken)
 
 

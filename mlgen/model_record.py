@@ -31,6 +31,7 @@ class TrainedOn:
         process: For a sampler of phase space, all that defines its integrand (JSON values), so that it can be said in
             what another process differs; `sha256` is that of its canonical JSON. Empty otherwise.
         budget: For a sampler, the points that the card allowed; None: as many as its settings ask for.
+        points: For an amplitude, how its training points came about (JSON values). Empty otherwise.
     """
 
     source: str
@@ -38,6 +39,7 @@ class TrainedOn:
     events: int
     process: Mapping[str, Any] = field(default_factory=dict)
     budget: int | None = None
+    points: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,13 @@ def record_to_json(record: ModelRecord) -> bytes:
 
 def _trained_on(data: TrainedOn) -> dict[str, Any]:
     content: dict[str, Any] = {"source": data.source, "sha256": data.sha256, "events": data.events}
-    # What only samplers have is not in the records of others.
+    # What only samplers and amplitudes have is not in the records of others.
     if data.process:
         content["process"] = data.process
     if data.budget is not None:
         content["budget"] = data.budget
+    if data.points:
+        content["points"] = data.points
     return content
 
 

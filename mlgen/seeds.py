@@ -23,6 +23,8 @@ class Work(enum.IntEnum):
     DRAW_SUBPROCESS = 8
     WRITE_EVENT = 9
     INTEGRATE = 10
+    DRAW_TRAINING_POINTS = 11
+    TRAIN_AMPLITUDE = 12
 
 
 def random_generator(seed: int, work: Work, batch: int = 0, *parts: int) -> np.random.Generator:

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,12 @@ def read_record(folder: Path) -> ModelRecord:
     return record_from_json(folder / RECORD_FILE, _read(folder, RECORD_FILE))
 
 
-def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | None = None) -> StoredModel:
+def load_model(
+    folder: Path,
+    plugin: Registered[Plugin],
+    settings: Settings | None = None,
+    restore: Callable[[Registered[Plugin], Settings, State], Contract] | None = None,
+) -> StoredModel:
     """Load a model for a plugin.
 
     Args:
@@ -165,6 +170,8 @@ def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | No
         plugin: The plugin that is to use it.
         settings: The card's settings, which may not contradict the training's (`differences`); None for the
             training's own.
+        restore: Makes what the folder holds of the plugin, the settings in force and the state, where that is more than
+            the plugin alone; None: the plugin's own ``from_state``.
 
     Raises:
         ModelError: The model is damaged, or is of another plugin, version, shape or settings; both sides are named.
@@ -183,12 +190,17 @@ def load_model(folder: Path, plugin: Registered[Plugin], settings: Settings | No
         )
     try:
         state = state_from_bytes(weights)
-        implementation_class = PluginManager.plugin_class(plugin)
-        with plugin_errors(plugin):
-            implementation: Contract = implementation_class.from_state(in_force, state)
+        implementation: Contract = (restore or _from_state)(plugin, in_force, state)
     except ModelError as error:
         raise ModelError(f"{folder / WEIGHTS_FILE}: {error}") from error
     return StoredModel(implementation, record, in_force, _combined_sha256(weights, record_bytes))
+
+
+def _from_state(plugin: Registered[Plugin], settings: Settings, state: State) -> Contract:
+    implementation_class = PluginManager.plugin_class(plugin)
+    with plugin_errors(plugin):
+        implementation: Contract = implementation_class.from_state(settings, state)
+    return implementation
 
 
 def model_sha256(folder: Path) -> str:

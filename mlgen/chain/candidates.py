@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from mlgen.stages import FloatArray, IntArray, PhaseSpaceSampler
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
     from mlgen.hard_process.integrand import HardPoints, PointCounts
+    from mlgen.hard_process.matrix_element import MatrixElement
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ class CandidateSource:
         self.process = process
         self._stage = stage
         self._sampler = sampler
+
+    def with_matrix_elements(self, matrix_elements: Sequence[MatrixElement]) -> CandidateSource:
+        """Return a source with other matrix elements, one for each subprocess, and the same sampler."""
+        return CandidateSource(self.process.with_matrix_elements(matrix_elements), self._stage, self._sampler)
 
     @property
     def counts(self) -> PointCounts:

@@ -125,7 +125,8 @@ def _run_process(card: Card, stages: Sequence[Stage], path: Path, reporter: Repo
 def _with_stages(card: Card, stages: Sequence[Stage], output: Path) -> Card:
     """The card with only some of its stages, and with one output."""
     left_out = {stage.value: None for stage in Stage if stage not in stages}
-    update = {**left_out, "output": OutputSection(files=[str(output.absolute())])}
+    # New named weights change no event.
+    update = {**left_out, "reweighting": (), "output": OutputSection(files=[str(output.absolute())])}
     return dataclasses.replace(card, model=card.model.model_copy(update=update))
 
 

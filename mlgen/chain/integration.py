@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import numpy as np
 
 from mlgen.card import IntegrationSection
 from mlgen.chain.candidates import CandidateBatch, CandidateSource
 from mlgen.chain.integration_result import Contribution, IntegrationResult
-from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.plan import Plan
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
 from mlgen.chain.process_source import grid_range, open_process
+from mlgen.chain.process_stages import trained_stages
 from mlgen.chain.report import process_provenance
-from mlgen.chain.samplers import trained_sampler
 from mlgen.chain.sums import Sums, consistency
 from mlgen.chain.timing import Timer
 from mlgen.chain.weight_distribution import WeightDistribution
@@ -51,14 +50,14 @@ def integrate(plan: Plan, reporter: Reporter = silent) -> IntegrationResult:
         mlgen.errors.ProcessError: The process cannot be computed, or no point counts.
         mlgen.errors.MlgenError: Whatever else goes wrong.
     """
-    stage = cast(PlannedStage, plan.sampler)
     settings = plan.card.model.integration or IntegrationSection()
     timer = Timer()
     with reporter("preparing the process"), timer("process"):
         process = open_process(plan.card)
     with timer("training"):
-        sampler, stage_record, calls = trained_sampler(plan, stage, process, reporter)
-    tally = _Tally(CandidateSource(process, stage, sampler))
+        trained = trained_stages(plan, process, reporter)
+    stage_record, calls = trained.stages[0], trained.sampler_calls
+    tally = _Tally(trained.source)
     before = dataclasses.replace(process.integrand.counts)
     with reporter("integrating") as progress, timer("integration"):
         stopped_by = _sample(tally, settings, plan.card.model.run.seed, progress)
@@ -88,10 +87,11 @@ def integrate(plan: Plan, reporter: Reporter = silent) -> IntegrationResult:
         stopped_by=stopped_by,
         seed=plan.card.model.run.seed,
         stage=stage_record,
-        exactness=stage.exactness.value,
+        exactness=plan.exactness.value,
         seconds=timer.seconds,
-        remarks=(*plan.card.remarks, *count_remarks(counts), *_doubts(agreement.p_value)),
-        provenance=process_provenance(plan, (stage_record,), process.fingerprint, "integrate"),
+        amplitude=trained.guarded(trained.stages[1]) if plan.amplitude is not None else None,
+        remarks=(*plan.card.remarks, *count_remarks(counts), *trained.remarks(), *_doubts(agreement.p_value)),
+        provenance=process_provenance(plan, trained.stages, process.fingerprint, "integrate"),
         weights=tally.distribution,
     )
 

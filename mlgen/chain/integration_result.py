@@ -52,11 +52,12 @@ class IntegrationResult:
         stopped_by: ``precision``, ``time`` or ``points``.
         seed: The seed.
         stage: The sampler.
-        exactness: Of the sampler.
+        exactness: Of sampler and amplitude together.
         seconds: Wall time by piece of work.
         remarks: What the user should know.
         provenance: What made it: card, versions, process.
         weights: Distribution of the weights.
+        amplitude: The surrogate that stood in for the matrix elements, where there was one.
     """
 
     reaction: str
@@ -82,6 +83,7 @@ class IntegrationResult:
     remarks: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightDistribution = field(default_factory=WeightDistribution)
+    amplitude: StageResult | None = None
 
     @property
     def relative_error(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,11 +14,13 @@ from mlgen.digests import sha256_of_files
 from mlgen.errors import ModelError
 from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.hookspecs import Plugin
+from mlgen.plugins import Registered, plugin_errors, plugin_manager
 from mlgen.report import write_report
+from mlgen.report.page import Figure
 from mlgen.report.training import training_page
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import Contract, EventGenerator, Reporter, TrainingReport
+from mlgen.stages import Contract, EventGenerator, Reporter, Settings, State, TrainingReport
 from mlgen.store import (
     REPORT_FILE,
     StoredModel,
@@ -101,13 +103,17 @@ def _trained(
     return generator, result, counted.events
 
 
-def loaded_model(stage: PlannedStage, folder: Path) -> tuple[StoredModel, StageResult]:
+#: Makes what a model folder holds, where that is more than the plugin alone (`mlgen.store.load_model`).
+Restore = Callable[[Registered[Plugin], Settings, State], Contract]
+
+
+def loaded_model(stage: PlannedStage, folder: Path, restore: Restore | None = None) -> tuple[StoredModel, StageResult]:
     """Load the trained model of a stage; returns it with what is to be said of it.
 
     Raises:
         ModelError: It cannot be used.
     """
-    stored = load_model(folder, stage.registered, stage.settings)
+    stored = load_model(folder, stage.registered, stage.settings, restore)
     record = stored.record
     result = stage_result(
         # What the card leaves open is as it was in the training.
@@ -134,11 +140,19 @@ def make_parent(folder: Path) -> None:
 
 
 def keep_model(
-    plan: Plan, stage: PlannedStage, implementation: Contract, trained_on: TrainedOn, report: TrainingReport
+    plan: Plan,
+    stage: PlannedStage,
+    implementation: Contract,
+    trained_on: TrainedOn,
+    report: TrainingReport,
+    *,
+    restore: Restore | None = None,
+    figures: Sequence[Figure] = (),
 ) -> StoredModel:
     """Save what was trained in the stage's model folder, with its report, and load it again.
 
-    From here on the model on disk is what is used, as it will be in the next run.
+    From here on the model on disk is what is used, as it will be in the next run. `figures` are pictures for the
+    report, besides the curves of the training.
 
     Raises:
         ModelError: It cannot be kept.
@@ -154,9 +168,14 @@ def keep_model(
         report=report,
         force=plan.retrain,
     )
-    stored = load_model(folder, stage.registered, stage.settings)
+    stored = load_model(folder, stage.registered, stage.settings, restore)
     page = training_page(
-        stored.record, model=str(folder), sha256=stored.sha256, exactness=stage.exactness.value, trained=True
+        stored.record,
+        model=str(folder),
+        sha256=stored.sha256,
+        exactness=stage.exactness.value,
+        trained=True,
+        figures=figures,
     )
     write_report(page, folder / REPORT_FILE, force=True)
     return stored

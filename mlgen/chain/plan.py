@@ -15,7 +15,6 @@ from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
 _NOT_YET = {
-    "amplitude": "this version computes the amplitudes of a process with its matrix elements; leave the section out",
     "shower": "this version ends with hard events: write LHE or HepMC, and shower the file",
     "calorimeter": "this version ends with hard events, before the detector",
 }
@@ -54,7 +53,8 @@ class PlannedStage:
 class Plan:
     """What is going to happen: the source of events, the stages, the files that come out.
 
-    Events come from `inputs`, from `generator`, or from the card's [process] through `sampler`.
+    Events come from `inputs`, from `generator`, or from the card's [process] through `sampler`, with `amplitude` in the
+    place of its matrix elements.
     """
 
     card: Card
@@ -63,6 +63,7 @@ class Plan:
     generator: PlannedStage | None
     unweighting: PlannedStage | None
     sampler: PlannedStage | None = None
+    amplitude: PlannedStage | None = None
     force: bool = False
     retrain: bool = False
 
@@ -75,12 +76,14 @@ class Plan:
     @property
     def stages(self) -> tuple[PlannedStage, ...]:
         """The replaced stages, in the order of the chain."""
-        return tuple(stage for stage in (self.sampler, self.generator, self.unweighting) if stage is not None)
+        every = (self.sampler, self.amplitude, self.generator, self.unweighting)
+        return tuple(stage for stage in every if stage is not None)
 
     @property
     def exactness(self) -> Exactness:
         """A chain is as exact as its weakest stage."""
         approximate = any(stage.exactness is Exactness.APPROXIMATE for stage in self.stages)
+        approximate |= any(section.uses_surrogate for section in self.card.model.reweighting)
         return Exactness.APPROXIMATE if approximate else Exactness.EXACT
 
 
@@ -104,6 +107,9 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
     for section, reason in _FOR_A_PROCESS.items():
         if getattr(card.model, section) is not None:
             raise CardError(f"{card.source}: [{section}]: {reason}")
+    if card.model.amplitude is not None:
+        return _plan_points(card, retrain, training_only)
+    _check_reweighting(card)
     inputs = tuple(card.path(name) for name in card.model.input.file) if card.model.input else ()
     if sum(str(path) == "-" for path in inputs) > 1:
         raise CardError(f"{card.source}: [input] file: standard input ('-') can be read once only")
@@ -139,21 +145,44 @@ def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
         raise CardError(
             f"{card.source}: there is no [process] to integrate; 'mlgen init --process' writes a card with one"
         )
-    sampler, _ = _planned_stages(card, retrain)
-    return Plan(card, (), (), None, None, sampler, retrain=retrain)
+    sampler, amplitude, _ = _planned_stages(card, retrain)
+    return Plan(card, (), (), None, None, sampler, amplitude, retrain=retrain)
 
 
 def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool) -> Plan:
-    sampler, unweighting = _planned_stages(card, retrain)
+    sampler, amplitude, unweighting = _planned_stages(card, retrain)
     outputs: tuple[Path, ...] = ()
     if training_only:
-        if sampler.model is None:
-            raise CardError(f'{card.source}: training needs a place for the model: [phase_space] model = "FOLDER"')
+        if sampler.model is None and (amplitude is None or amplitude.model is None):
+            section = "phase_space" if amplitude is None else "amplitude"
+            raise CardError(f'{card.source}: training needs a place for the model: [{section}] model = "FOLDER"')
     else:
         outputs = _planned_outputs(card, (), force=force)
         if card.model.run.events is None:
             raise CardError(f"{card.source}: [run] events is missing: how many events of the process to write")
-    return Plan(card, (), outputs, None, unweighting, sampler, force, retrain)
+    return Plan(card, (), outputs, None, unweighting, sampler, amplitude, force, retrain)
+
+
+def _plan_points(card: Card, retrain: bool, training_only: bool) -> Plan:
+    """The plan of a card that has an amplitude and no process: to be trained on a file of points."""
+    where = card.place("amplitude")
+    if not training_only:
+        advice = (
+            "to reweight the events of a file with its model, name that in [reweighting]"
+            if card.model.input is not None
+            else "give a [process], whose matrix elements it stands in for"
+        )
+        raise CardError(f"{where}: [amplitude]: it is used with a [process]; {advice}")
+    section = card.model.amplitude
+    if section is None or section.file is None:
+        raise CardError(
+            f"{where}: [amplitude]: there are no points to learn from: give a [process] to draw them from, or a file "
+            '(file = "points.npz")'
+        )
+    amplitude = _planned_amplitude(card, retrain)
+    if amplitude is None or amplitude.model is None:
+        raise CardError(f'{card.source}: training needs a place for the model: [amplitude] model = "FOLDER"')
+    return Plan(card, (), (), None, None, amplitude=amplitude, retrain=retrain)
 
 
 def _refuse_what_is_not_yet(card: Card) -> None:
@@ -162,14 +191,35 @@ def _refuse_what_is_not_yet(card: Card) -> None:
             raise CardError(f"{card.place(section)}: [{section}]: {reason}")
 
 
-def _planned_stages(card: Card, retrain: bool) -> tuple[PlannedStage, PlannedStage | None]:
-    """Sampler and unweighting of a card with a [process]."""
+def _planned_stages(card: Card, retrain: bool) -> tuple[PlannedStage, PlannedStage | None, PlannedStage | None]:
+    """Sampler, amplitude and unweighting of a card with a [process]."""
+    if card.model.reweighting:
+        raise CardError(
+            f"{card.place('reweighting')}: [reweighting]: it takes events from a file: write those of [process] into "
+            "one first (a card without [reweighting]), and name that file as [input] of a second card"
+        )
     if card.model.generator is not None:
         raise CardError(
             f"{card.place('generator')}: [generator]: it learns from events: write those of [process] into a file "
             "first (a card without [generator]), and name that file as [input] of a second card"
         )
-    return _planned_sampler(card, retrain), _planned(card, Stage.UNWEIGHTING)
+    return _planned_sampler(card, retrain), _planned_amplitude(card, retrain), _planned(card, Stage.UNWEIGHTING)
+
+
+def _check_reweighting(card: Card) -> None:
+    if not card.model.reweighting:
+        return
+    from mlgen.chain.reweighting import check_reweighting
+
+    where = f"{card.place('reweighting')}: [reweighting]"
+    if card.model.generator is not None:
+        raise CardError(
+            f"{where}: the events of a [generator] follow what it learned, and no matrix element; reweight the events "
+            "that it learns from, in a card of their own"
+        )
+    if card.model.input is None:
+        raise CardError(f"{where}: there are no events to reweight: give [input] with an event file")
+    check_reweighting(card)
 
 
 def _planned_sampler(card: Card, retrain: bool) -> PlannedStage:
@@ -180,6 +230,23 @@ def _planned_sampler(card: Card, retrain: bool) -> PlannedStage:
         sampler = PlannedStage(registered, registered.offer.settings(), None)
     _check_model(sampler, retrain)
     return sampler
+
+
+def _planned_amplitude(card: Card, retrain: bool) -> PlannedStage | None:
+    amplitude = _planned(card, Stage.AMPLITUDE)
+    section = card.model.amplitude
+    if section is not None and section.file is not None:
+        path = card.path(section.file)
+        if not path.is_file():
+            raise CardError(f"{card.place('amplitude', 'file')}: [amplitude] file: {path}: there is no such file")
+        for key in ("points", "draw"):
+            if key in section.model_fields_set:
+                raise CardError(
+                    f"{card.place('amplitude', key)}: [amplitude] {key}: points are drawn, or read from a file; leave "
+                    "one of the two out"
+                )
+    _check_model(amplitude, retrain)
+    return amplitude
 
 
 def _check_model(stage: PlannedStage | None, retrain: bool) -> None:

@@ -14,14 +14,13 @@ from typing import cast
 import numpy as np
 
 import mlgen
-from mlgen.chain.candidates import CandidateSource
 from mlgen.chain.checks import check_unweighted
 from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
 from mlgen.chain.process_source import grid_range, open_process
+from mlgen.chain.process_stages import TrainedStages, trained_stages
 from mlgen.chain.report import RunResult, StageResult, process_provenance, stage_result
-from mlgen.chain.samplers import trained_sampler
 from mlgen.chain.spool import CandidateSpool, KeptCandidates
 from mlgen.chain.sums import Sums
 from mlgen.chain.timing import Timer
@@ -88,10 +87,9 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
     timer = Timer()
     with reporter("preparing the process"), timer("process"):
         process = open_process(plan.card)
-    sampling = cast(PlannedStage, plan.sampler)
     with timer("training"):
-        sampler, trained, calls = trained_sampler(plan, sampling, process, reporter)
-    run = _ProcessRun(plan, CandidateSource(process, sampling, sampler), reporter, timer)
+        trained = trained_stages(plan, process, reporter)
+    run = _ProcessRun(plan, trained, reporter, timer)
     particles = len(process.subprocesses[0].pdg_ids)
     with CandidateSpool(particles) as spool:
         unweighting: tuple[StageResult, ...] = ()
@@ -99,8 +97,9 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
             chosen = run.weighted(spool)
         else:
             chosen, unweighting = run.unweighted(spool)
-        stages = (run.figures_of(trained, calls), *unweighting)
+        stages = (*run.trained_results(), *unweighting)
         run_info = process.run_info(run.cross_section, run.error, chosen.largest, negative=chosen.negative)
+        run_info = trained.declared(run_info)
         record = process_provenance(plan, stages, process.fingerprint, "run")
         run_info = run_info.replace(
             provenance=(*run_info.provenance, record),
@@ -126,8 +125,9 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
 class _ProcessRun:
     """Draws candidates into a spool and chooses events among them."""
 
-    def __init__(self, plan: Plan, source: CandidateSource, reporter: Reporter, timer: Timer) -> None:
-        self._plan, self._source, self._reporter, self._timer = plan, source, reporter, timer
+    def __init__(self, plan: Plan, trained: TrainedStages, reporter: Reporter, timer: Timer) -> None:
+        source = trained.source
+        self._plan, self._trained, self._source, self._reporter, self._timer = plan, trained, source, reporter, timer
         self._wanted = cast(int, plan.card.model.run.events)
         self._seed = plan.card.model.run.seed
         self._counts_before = dataclasses.replace(source.counts)
@@ -200,23 +200,30 @@ class _ProcessRun:
         return chosen, (stage_result(stage, figures=figures, remarks=report.remarks),)
 
     def events(self, spool: CandidateSpool) -> Iterator[EventBatch]:
-        """Make the chosen candidates events, with colours."""
+        """Make the chosen candidates events, with colours, and with the uncertainty of a surrogate as named weights."""
         for number in range(len(spool)):
             places, weight = spool.chosen(number)
             if not len(places):
                 continue
             kept: KeptCandidates = spool.candidates(number)
-            yield self._source.process.events(
-                kept.momenta[places],
-                kept.subprocess[places],
+            momenta, subprocess = kept.momenta[places], kept.subprocess[places]
+            batch = self._source.process.events(
+                momenta,
+                subprocess,
                 weight,
                 kept.scale[places],
                 kept.alpha_s[places],
                 random_generator(self._seed, Work.WRITE_EVENT, number),
             )
+            factors = self._trained.variations(momenta, subprocess)
+            yield dataclasses.replace(batch, variations={name: weight * factor for name, factor in factors.items()})
 
-    def figures_of(self, trained: StageResult, calls: int) -> StageResult:
-        """Add what was found of the sampler's weights to what its training said of it."""
+    def trained_results(self) -> tuple[StageResult, ...]:
+        """Add what was found of the weights to what the trainings said of the sampler and of the amplitude."""
+        sampler, *others = self._trained.stages
+        return (self._figures_of(sampler, self._trained.sampler_calls), *map(self._trained.guarded, others))
+
+    def _figures_of(self, trained: StageResult, calls: int) -> StageResult:
         at_share = self._moduli.at_overweight_share(OVERWEIGHT_SHARE)
         figures = {
             **trained.figures,
@@ -235,7 +242,7 @@ class _ProcessRun:
         if said and counts.evaluated > self._sums.points:
             surplus = counts.evaluated - self._sums.points
             said.append(f"of the points evaluated the last {surplus:,} were not needed: {self._sums.points:,} are left")
-        return (*self._plan.card.remarks, *said, *self._remarks)
+        return (*self._plan.card.remarks, *said, *self._trained.remarks(), *self._remarks)
 
     def _draw(self, spool: CandidateSpool, estimate: float, *, at_most: int | None = None) -> None:
         """Draw one batch into the spool; with `at_most`, only up to the candidate that is the last one needed."""

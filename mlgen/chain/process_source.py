@@ -1,4 +1,4 @@
-"""From the card's [process] to a `HardProcess`: finds the matrix elements and hands them over."""
+"""From the card's [process] to a `HardProcess`, with its matrix elements; fingerprints of processes."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from mlgen.card import Card
-from mlgen.errors import CardError, MlgenError, PluginFailure, ProcessError, nearest
-from mlgen.hard_process.matrix_element import MatrixElement, MatrixElements
-from mlgen.hookspecs import Tool
-from mlgen.plugins import Registered, plugin_manager
-from mlgen.stages import Settings
+from mlgen.chain.matrix_element_sources import every_source, named_source
+from mlgen.errors import CardError, ProcessError
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
-    from mlgen.hard_process.parameters import ModelParameters
-    from mlgen.hard_process.subprocess import Subprocess
 
-_KIND = "matrix_elements"
 #: How a message begins that is about a key of [process].
 _ABOUT = re.compile(r"(?:the )?(cuts|channels|pdf|alpha_s)\b|the (channel) '")
 
@@ -53,7 +45,11 @@ def open_process(card: Card) -> HardProcess:
     with _placed(card, "cuts"):
         refuse_divergences(reaction, settings)
     chosen = settings.matrix_element
-    sources = _every_source(card) if chosen is None else [_made(_find(chosen.program, card), chosen.settings, card)]
+    keys = ("process", "matrix_element")
+    if chosen is None:
+        sources = every_source(card, *keys)
+    else:
+        sources = [named_source(chosen.program, chosen.settings, card, *keys)]
     # What the sources print goes to standard error: standard output is for events and results.
     with _placed(card), contextlib.redirect_stdout(sys.stderr):
         return HardProcess(settings, sources)
@@ -98,91 +94,6 @@ def _placed(card: Card, key: str = "") -> Iterator[None]:
         keys = ("process", key) if key else ("process",)
         what = f"[process] {key}".rstrip()
         raise type(error)(f"{card.place(*keys)}: {what}: {str(error).removeprefix(f'{key}: ')}") from error
-
-
-class _NotAsked(MatrixElements):
-    """Stands for a source that cannot be asked without something else; says so where no other has the reaction."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(Settings())
-        self._problem = problem
-
-    def prepare(self, subprocesses: Sequence[Subprocess], parameters: ModelParameters) -> list[MatrixElement]:
-        raise ProcessError(f"not asked: {self._problem}")
-
-    def fingerprint(self) -> dict[str, str]:
-        return {}
-
-
-def _every_source(card: Card) -> list[MatrixElements]:
-    """All sources, those that need nothing first."""
-    sources: list[MatrixElements] = []
-    for registered in sorted(plugin_manager().tools[_KIND], key=lambda r: (bool(r.offer.requires), r.offer.name)):
-        try:
-            sources.append(_made(registered, {}, card))
-        except ProcessError as error:
-            sources.append(_named(_NotAsked(str(error)), registered))
-        except CardError as error:
-            sources.append(_named(_NotAsked(_without_place(error)), registered))
-    return sources
-
-
-def _without_place(error: CardError) -> str:
-    """What a card lacks for a source that it does not name has no line in it."""
-    cause = error.__cause__
-    if not isinstance(cause, ValidationError):
-        return str(error)
-    problems = (
-        (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")) for problem in cause.errors()
-    )
-    return "; ".join(f"{key}: {message}" if key else message for key, message in problems)
-
-
-def _named(source: MatrixElements, registered: Registered[Tool]) -> MatrixElements:
-    """Tell a source what it is called."""
-    source.registered_as = f"'{registered.offer.name}' of {registered.source}"
-    return source
-
-
-def _find(name: str, card: Card) -> Registered[Tool]:
-    tools = plugin_manager().tools[_KIND]
-    same = [registered for registered in tools if registered.offer.name == name]
-    if len(same) == 1:
-        return same[0]
-    where = f"{card.source}: [process] matrix_element"
-    if same:
-        packages = " and ".join(str(registered.source) for registered in same)
-        raise CardError(f"{where}: '{name}' is there twice: from {packages}; uninstall one")
-    known = [registered.offer.name for registered in tools]
-    raise CardError(
-        f"{where}: no source of matrix elements is called '{name}'{nearest(name, known)}\n"
-        f"There is: {', '.join(known) or 'none'}{plugin_manager().failure_advice()}"
-    )
-
-
-def _made(registered: Registered[Tool], options: Mapping[str, Any], card: Card) -> MatrixElements:
-    offer = registered.offer
-    settings = card.checked(options, offer.settings, "process", "matrix_element")
-    with _tool_errors(registered):
-        made: MatrixElements = _named(offer.factory()(settings), registered)
-    return made
-
-
-@contextlib.contextmanager
-def _tool_errors(registered: Registered[Tool]) -> Iterator[None]:
-    """Say which source of matrix elements failed, and how what it needs is installed."""
-    offer = registered.offer
-    try:
-        yield
-    except MlgenError:
-        raise
-    except ImportError as error:
-        how = f"pip install 'mlgen-hep[{offer.requires}]'" if offer.requires else f"install {error.name}"
-        raise ProcessError(f"matrix elements '{offer.name}' need {error.name or error}: {how}") from error
-    except Exception as error:
-        raise PluginFailure(
-            f"matrix elements '{offer.name}' of {registered.source} failed: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _entries(content: object, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -28,8 +28,11 @@ from mlgen.formats.reading import EventStream, open_events
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import Candidates, EventGenerator, Progress, Reporter, Unweighter, silent
+from mlgen.stages import Candidates, EventGenerator, IntArray, Progress, Reporter, Unweighter, silent
 from mlgen.trials import attributes_without_trials, trials_of
+
+if TYPE_CHECKING:
+    from mlgen.chain.reweighting import Reweighting
 
 
 @dataclass(slots=True)
@@ -92,11 +95,16 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         source, trained = _source(plan, events, files, reporter, timer)
         if trained is not None:
             stages.append(trained)
+        reweightings = _reweightings(plan)
+        for reweighting in reweightings:
+            # Before the pass that looks for a maximum: a name that is taken is found out now.
+            source.run_info = reweighting.declared(source.run_info)
         unweighter = _prepared_unweighter(plan, source, reporter, timer)
         if unweighter is not None:
             stages.append(stage_result(cast(PlannedStage, plan.unweighting)))
-        run_info = _output_run_info(plan, source, unweighter, tuple(stages))
-        written = _chosen(plan, source, unweighter)
+        described = (*stages, *(reweighting.description() for reweighting in reweightings))
+        run_info = _output_run_info(plan, source, unweighter, described)
+        written = _chosen(plan, source, unweighter, reweightings)
         # Of what is accepted of several candidates, the number is not known before.
         total = source.count if unweighter is None else None
         count = write_outputs(plan, run_info, written, total, reporter, timer)
@@ -106,6 +114,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
             report = unweighter.report()
         figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
         stages[-1] = stage_result(cast(PlannedStage, plan.unweighting), figures=figures, remarks=report.remarks)
+    stages += [reweighting.result(run_info) for reweighting in reweightings]
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
@@ -129,11 +138,15 @@ def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
     """
     if plan.sampler is not None:
         from mlgen.chain.process_source import open_process
-        from mlgen.chain.samplers import trained_sampler
+        from mlgen.chain.process_stages import trained_stages
 
         with reporter("preparing the process"):
             process = open_process(plan.card)
-        _, trained, _ = trained_sampler(plan, plan.sampler, process, reporter)
+        return trained_stages(plan, process, reporter).stages[-1]
+    if plan.amplitude is not None:
+        from mlgen.chain.amplitudes import trained_amplitude
+
+        _, trained = trained_amplitude(plan, plan.amplitude, None, reporter)
         return trained
     with contextlib.ExitStack() as stack:
         events, files = _opened_input(plan, stack)
@@ -223,13 +236,36 @@ def _output_run_info(
     return info.replace(provenance=(*info.provenance, provenance(plan, stages)))
 
 
-def _chosen(plan: Plan, source: _Source, unweighter: Unweighter | None) -> Iterator[EventBatch]:
+def _reweightings(plan: Plan) -> list[Reweighting]:
+    sections = plan.card.model.reweighting
+    if not sections:
+        return []
+    from mlgen.chain.reweighting import Reweighting
+
+    return [Reweighting(plan.card, number) for number in range(len(sections))]
+
+
+def _chosen(
+    plan: Plan, source: _Source, unweighter: Unweighter | None, reweightings: Sequence[Reweighting]
+) -> Iterator[EventBatch]:
     """The events that are written."""
+    read = 0
     for index, batch in enumerate(source):
-        yield _unweighted(plan, source, unweighter, batch, index) if unweighter is not None else batch
+        numbers = read + np.arange(1, len(batch) + 1)
+        read += len(batch)
+        if unweighter is not None:
+            kept, batch = _unweighted(plan, source, unweighter, batch, index)
+            numbers = numbers[kept]
+        # Only of accepted events, whose named weights keep their ratio to the nominal one: the same, for less.
+        for reweighting in reweightings:
+            batch = reweighting.reweighted(batch, numbers)
+        yield batch
 
 
-def _unweighted(plan: Plan, source: _Source, unweighter: Unweighter, batch: EventBatch, index: int) -> EventBatch:
+def _unweighted(
+    plan: Plan, source: _Source, unweighter: Unweighter, batch: EventBatch, index: int
+) -> tuple[IntArray, EventBatch]:
+    """Which events of a batch are accepted, from 0, and these with their new weights."""
     stage = cast(PlannedStage, plan.unweighting)
     rng = random_generator(plan.card.model.run.seed, Work.UNWEIGHT, index)
     with plugin_errors(stage.registered):
@@ -243,7 +279,7 @@ def _unweighted(plan: Plan, source: _Source, unweighter: Unweighter, batch: Even
     ratio = np.divide(weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
     variations = {name: values * ratio for name, values in kept.variations.items()}
     attributes = attributes_without_trials(kept)
-    return dataclasses.replace(kept, weight=weight, variations=variations, tag_attributes=attributes)
+    return accepted.index, dataclasses.replace(kept, weight=weight, variations=variations, tag_attributes=attributes)
 
 
 def _remarks(events: EventStream | None, source: _Source) -> tuple[str, ...]:

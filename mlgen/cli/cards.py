@@ -94,8 +94,10 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         # Files named on the command line are where the user says, not next to the card.
         content.setdefault("output", {})["files"] = [_from_here(name) for name in overrides["output"]]
     if overrides.get("model") is not None:
-        # Of a process, the model is the sampler's; which is the classical one where the card names none.
-        stage = "phase_space" if "process" in content else "generator"
+        # Of a process, the model is the sampler's; which is the classical one where the card names none. A surrogate
+        # that learns from a file of points is alone in its card.
+        alone = "amplitude" if "amplitude" in content else "generator"
+        stage = "phase_space" if "process" in content else alone
         if stage == "phase_space":
             section = content.setdefault(stage, {})
             if "plugin" not in section:
@@ -178,7 +180,7 @@ def _relocated(card: Card, directory: Path | None) -> Card:
     if card.model.output is not None:
         files = [name if name == "-" else str((directory / name).absolute()) for name in card.model.output.files]
         changes["output"] = card.model.output.model_copy(update={"files": files})
-    for name in ("phase_space", "generator"):
+    for name in ("phase_space", "amplitude", "generator"):
         section = getattr(card.model, name)
         if section is not None and section.model is not None:
             model = str((directory / section.model).absolute())

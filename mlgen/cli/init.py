@@ -31,6 +31,10 @@ model = "models/{stem}"         # trained and saved here when it is not there ye
 # plugin = "hit-or-miss"
 # maximum = "sample"            # or "quantile", "overweight-share"
 
+# [reweighting]                 # a named weight: the nominal one times |M_new|^2 / |M_old|^2; not with [generator]
+# old = "closed-form"           # what the events were made with: matrix elements, or {{ model = "FOLDER" }}
+# new = {{ program = "closed-form", parameters = {{ z_prime = {{ mass = 400, width = 4 }} }} }}
+
 [output]
 files = ["{stem}.new.lhe.gz", "{stem}.new.hepmc3.zst", "{stem}.new.root"]
 

@@ -13,6 +13,7 @@ from mlgen.cli import options
 if TYPE_CHECKING:
     from mlgen.chain import IntegrationResult
     from mlgen.chain.integration_result import Contribution
+    from mlgen.chain.report import StageResult
     from mlgen.chain.weight_efficiency import UnweightingEfficiency
 
 #: Channels and subprocesses that are shown by themselves; the rest is summed up. --json and the report have all.
@@ -126,17 +127,27 @@ def _rows(result: IntegrationResult, written: Sequence[Path]) -> Iterator[tuple[
     yield "  negative", number(result.negative)
     for title, contributions in (("channels", result.channels), ("subprocesses", result.subprocesses)):
         yield from _contributions(title, contributions)
-    stage = result.stage
-    how = f"{stage.plugin} {stage.version} ({stage.exactness})"
-    if stage.model:
-        how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
-    yield "phase space", how
+    yield "phase space", _how(result.stage)
     yield "  calls for training", number(result.training_calls)
-    yield from figure_rows({name: value for name, value in stage.figures.items() if name != "integrand_calls"})
-    yield from (("  remark", remark) for remark in stage.remarks)
+    figures = result.stage.figures
+    yield from figure_rows({name: value for name, value in figures.items() if name != "integrand_calls"})
+    yield from (("  remark", remark) for remark in result.stage.remarks)
+    if result.amplitude is not None:
+        yield "amplitude", _how(result.amplitude)
+        yield from figure_rows(result.amplitude.figures)
+        yield from (("  remark", remark) for remark in result.amplitude.remarks)
     yield from ((f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items())
     yield from (("remark", remark) for remark in result.remarks)
     yield from (("written", shown(path)) for path in written)
+
+
+def _how(stage: StageResult) -> str:
+    from mlgen.cli.terminal import shown
+
+    how = f"{stage.plugin} {stage.version} ({stage.exactness})"
+    if stage.model:
+        how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
+    return how
 
 
 def _efficiency(efficiency: UnweightingEfficiency) -> str:

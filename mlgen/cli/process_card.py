@@ -40,6 +40,11 @@ events = 10_000                 # events to write
 {sampler}
 # budget = 200_000              # integrand points for the training
 
+# [amplitude]                   # a network in the place of matrix elements that are slow
+# plugin = "bnn"
+# model = "models/{stem}_amplitude"
+# points = 100_000              # training points; they are drawn with the sampler
+
 # [integration]                 # when 'mlgen integrate' stops: whichever is reached first
 # precision = 0.001
 # time = 60                     # seconds

@@ -22,8 +22,9 @@ from mlgen.cli import options
 def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     """Train the model that a card names and save it in the card's model folder.
 
-    That of the generator, or of the sampler of a process. A model that is there already, trained on the same events or
-    process with the same settings, is left as it is.
+    That of the generator, of the sampler of a process, and of the surrogate that stands in for its matrix elements,
+    which learns from the process or from a file of points. A model that is there already, trained on the same events,
+    points or process with the same settings, is left as it is.
     """
     from mlgen.chain import plan_chain, train_chain
     from mlgen.cli.cards import card_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.metadata
 import math
@@ -13,6 +14,7 @@ import numpy as np
 from mlgen.errors import ProcessError
 from mlgen.events import EventBatch
 from mlgen.hard_process import event_record
+from mlgen.hard_process.amplitude_process import amplitude_process
 from mlgen.hard_process.channels import Channel, ChannelNames, Kinematics, channels_of, chosen
 from mlgen.hard_process.cuts import Cut, CutMasks, PhaseSpaceLimits, common_cuts, resolve_cuts
 from mlgen.hard_process.diagrams import cubic_diagrams
@@ -30,7 +32,7 @@ from mlgen.hard_process.source_errors import MatrixElementFailure, source_errors
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.hard_process.symmetry import group_channels, process_symmetries
 from mlgen.run_info import Beam, Process, RunInfo
-from mlgen.stages import FloatArray, IntArray
+from mlgen.stages import AmplitudeProcess, FloatArray, IntArray
 
 _BEAM_IDS = {"p": 2212, "p~": -2212, "e-": 11, "e+": -11}
 
@@ -174,6 +176,25 @@ class HardProcess:
     def _coupling_info(self) -> dict[str, str]:
         info = {} if self._pdf is None else self._pdf.info
         return {key: value for key, value in info.items() if key.startswith("AlphaS") or key in _RUNNING}
+
+    def with_matrix_elements(self, matrix_elements: Sequence[MatrixElement]) -> HardProcess:
+        """Return the same process with other matrix elements, one for each subprocess; the fingerprint stays.
+
+        Args:
+            matrix_elements: For instance surrogates of the process's own.
+        """
+        other = copy.copy(self)
+        other.matrix_elements = list(matrix_elements)
+        other.integrand = self.integrand.with_matrix_elements(matrix_elements)
+        return other
+
+    def amplitude_process(self, number: int) -> AmplitudeProcess:
+        """Return what the amplitude of a subprocess belongs to, with the lines of its diagrams.
+
+        Args:
+            number: Of the subprocess.
+        """
+        return amplitude_process(self.subprocesses[number], self.parameters)
 
     def draw_subprocesses(self, points: HardPoints, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
         """Draw the subprocess of each point in proportion to what it contributes there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -149,13 +150,14 @@ class ProcessIntegrand(Integrand):
         self._luminosity, self._scales, self._coupling, self._energy = luminosity, scales, coupling, energy
         self.subprocesses = len(matrix_elements)
         self._mask_of = np.array(masks.of_subprocess)
-        distinct = {id(element): element for element in matrix_elements}
-        #: Each matrix element with the subprocesses that it is the one of.
-        self._elements = [
-            (element, np.array([i for i, other in enumerate(matrix_elements) if other is element]))
-            for element in distinct.values()
-        ]
+        self._elements = _with_members(matrix_elements)
         self.features = features(np.ones((0, maps.particles, 4)), energy).shape[1]
+
+    def with_matrix_elements(self, matrix_elements: Sequence[MatrixElement]) -> ProcessIntegrand:
+        """Return the integrand with other matrix elements, one for each subprocess; points are counted together."""
+        other = copy.copy(self)
+        other._elements = _with_members(matrix_elements)
+        return other
 
     def __call__(self, x: FloatArray, channel: IntArray) -> Evaluated:
         """Evaluate at ``x (n, d)`` for the channels ``(n,)``; see `mlgen.stages.Integrand`.
@@ -281,6 +283,15 @@ class ProcessIntegrand(Integrand):
             f"the cuts leave no phase space: of {_TRIED_POINTS} points that were tried, not one is inside; loosen "
             "[process.cuts], or raise the energy"
         )
+
+
+def _with_members(matrix_elements: Sequence[MatrixElement]) -> list[tuple[MatrixElement, IntArray]]:
+    """Each matrix element with the subprocesses that it is the one of."""
+    distinct = {id(element): element for element in matrix_elements}
+    return [
+        (element, np.array([i for i, other in enumerate(matrix_elements) if other is element]))
+        for element in distinct.values()
+    ]
 
 
 def features(momenta: FloatArray, energy: float) -> FloatArray:

@@ -61,6 +61,7 @@ def integration_page(
             Section("Channels", (_table("Cross section by channel", "channel", result.channels, points=True),)),
             _iterations(result),
             stage_section(result.stage),
+            *([stage_section(result.amplitude)] if result.amplitude is not None else []),
             Section("Time", (times_table(result.seconds),)),
             provenance_section(provenance),
         ),

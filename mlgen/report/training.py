@@ -29,7 +29,16 @@ from mlgen.report.page import (
 )
 
 #: Figures that stand on top of the page when the training gives them.
-_MAIN = ("validation_loss", "loss", "parameters", "steps", "redrawn_fraction")
+_MAIN = (
+    "median_absolute_delta",
+    "pull_width",
+    "coverage_68%",
+    "validation_loss",
+    "loss",
+    "parameters",
+    "steps",
+    "redrawn_fraction",
+)
 
 
 def training_page(

@@ -59,7 +59,9 @@ class ValidationSettings(_Section):
     leave_out: list[str] = Field(default_factory=list, description="no observables whose names match")
     leading: int = Field(4, ge=1, le=20, description="leading objects of each type that are looked at")
     bins: int = Field(50, ge=2, le=1000, description="bins of a histogram; fewer for few events")
-    band: list[str] = Field(["mlgen.*"], description="named weights that make the uncertainty band")
+    band: list[str] = Field(
+        ["mlgen.*.syst.*", "mlgen.*.stat.*"], description="named weights that make the uncertainty band"
+    )
     jets: JetSettings = JetSettings()
     classifier: ClassifierSettings | Literal[False] = Field(
         default_factory=ClassifierSettings, description="false leaves the classifier out"

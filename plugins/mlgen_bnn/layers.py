@@ -73,6 +73,12 @@ class Linear(nn.Module):
         width = torch.exp(2 * self.log_width)
         return squares + (width / (2 * prior_width**2) - 0.5 + math.log(prior_width) - self.log_width).sum()
 
+    def set_widths(self, precision: Tensor) -> None:
+        """Make the widths those of Gaussians of the given precisions, ``(inputs, outputs)``, one over width squared."""
+        if self.log_width is not None:
+            with torch.no_grad():
+                self.log_width.copy_(-0.5 * torch.log(precision))
+
     def draw(self, rng: np.random.Generator) -> None:
         """Put weights that are drawn from the distributions in the place of their means."""
         if self.log_width is None:

@@ -28,6 +28,7 @@ from mlgen.torch_settings import device_for, seeded
 from mlgen_bnn.calibration import Calibration, calibrate
 from mlgen_bnn.invariants import Features, Invariants
 from mlgen_bnn.networks import Network, Output, sets_of
+from mlgen_bnn.posterior import set_last_widths
 from mlgen_bnn.settings import BnnSettings
 from mlgen_bnn.training import Points, evaluated, train_networks
 
@@ -127,6 +128,8 @@ class BnnSurrogate(AmplitudeSurrogate):
                 progress(Progress(self.settings.steps, self.settings.steps, "mean relative error", course.best * unit))
             self._networks = [network.cpu() for network in networks]
             self._calibration = self._calibrated(validation)
+            if self.settings.uncertainty == "bayesian" and self.settings.bayesian_layers == "last":
+                set_last_widths(self._networks[0], training, self._calibration, self.settings.prior_width)
             self._member_seed = int(rng.integers(2**31))
             self._members = self._drawn_members()
         return TrainingReport(

@@ -1,0 +1,161 @@
+"""What stands in for the stages of a process once it is trained: a sampler, and perhaps an amplitude."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from mlgen.chain.candidates import CandidateSource
+from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.report import StageResult
+from mlgen.chain.samplers import trained_sampler
+from mlgen.run_info import RunInfo, Variation
+from mlgen.stages import FloatArray, IntArray, Reporter
+
+if TYPE_CHECKING:
+    from mlgen.amplitudes.element import GuardCounts, SurrogateElement
+    from mlgen.amplitudes.model import AmplitudeModel
+    from mlgen.card import AmplitudeSection
+    from mlgen.hard_process.hard_process import HardProcess
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStages:
+    """The trained stages of a process.
+
+    Args:
+        source: Draws candidates; their weights are those of the amplitude where there is one.
+        stages: What is to be said of the sampler, then of the amplitude.
+        sampler_calls: Integrand calls of the sampler's training.
+        elements: The surrogate of each subprocess; none without an amplitude.
+        prefix: Begin of the names of the surrogate's weights; empty where they are not wanted.
+        names: All of them.
+        guard: Points that the surrogates were asked for.
+    """
+
+    source: CandidateSource
+    stages: tuple[StageResult, ...]
+    sampler_calls: int
+    elements: tuple[SurrogateElement, ...] = ()
+    prefix: str = ""
+    names: tuple[str, ...] = ()
+    guard: GuardCounts | None = field(default=None)
+
+    def variations(self, momenta: FloatArray, subprocess: IntArray) -> Mapping[str, FloatArray]:
+        """Return factors of the weights of events for the surrogate's uncertainty, by name, each ``(n,)``.
+
+        Args:
+            momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV.
+            subprocess: Number of each event's subprocess, ``(n,)``.
+        """
+        factors = {name: np.ones(len(momenta)) for name in self.names}
+        if not factors:
+            return factors
+        for element in {id(one): one for one in self.elements}.values():
+            own = np.array([one is element for one in self.elements])
+            chosen = np.flatnonzero(own[subprocess])
+            if len(chosen):
+                for name, values in element.variations(momenta[chosen], self.prefix).items():
+                    factors[name][chosen] = values
+        return factors
+
+    def declared(self, run_info: RunInfo) -> RunInfo:
+        """Return run information that declares the surrogate's weights."""
+        if not self.names:
+            return run_info
+        group = len(run_info.variation_groups)
+        attributes = {"name": self.prefix, "combine": "none"}
+        variations = tuple(Variation(name, _described(name), {}, group) for name in self.names)
+        return run_info.replace(
+            variations=(*run_info.variations, *variations),
+            variation_groups=(*run_info.variation_groups, attributes),
+        )
+
+    def guarded(self, amplitude: StageResult) -> StageResult:
+        """Add how often the amplitude was asked outside the region of its training."""
+        if self.guard is None:
+            return amplitude
+        figures = {**amplitude.figures, "points_asked": self.guard.asked, "points_outside": self.guard.outside}
+        return dataclasses.replace(amplitude, figures=figures)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know of points outside the region of the training."""
+        if self.guard is None or not self.guard.outside:
+            return ()
+        share = self.guard.outside / self.guard.asked
+        done = (
+            "events there have weight zero under the name " + f"{self.prefix}.inside"
+            if f"{self.prefix}.inside" in self.names
+            else "the surrogate was taken there all the same"
+            if self.elements and self.elements[0].outside == "flag"
+            else "the true matrix element was taken there"
+        )
+        return (
+            f"{self.guard.outside:,} of {self.guard.asked:,} points ({share:.2%}) lie outside the region that the "
+            f"surrogate was trained in; {done}",
+        )
+
+
+def trained_stages(plan: Plan, process: HardProcess, reporter: Reporter) -> TrainedStages:
+    """Train the sampler of a process, and the amplitude that stands in for its matrix elements, or load them.
+
+    The sampler is trained with the true matrix elements, whose points the amplitude learns from.
+
+    Raises:
+        mlgen.errors.ModelError: A model is there that does not fit.
+        mlgen.errors.TrainingError: The process does not allow a training.
+    """
+    sampling = cast(PlannedStage, plan.sampler)
+    sampler, result, calls = trained_sampler(plan, sampling, process, reporter)
+    source = CandidateSource(process, sampling, sampler)
+    section = plan.card.model.amplitude
+    if plan.amplitude is None or section is None:
+        return TrainedStages(source, (result,), calls)
+    from mlgen.amplitudes.element import GuardCounts, variation_names
+    from mlgen.chain.amplitudes import trained_amplitude
+
+    model, of_amplitude = trained_amplitude(plan, plan.amplitude, source, reporter)
+    counts = GuardCounts()
+    elements = _surrogates(process, model, section, counts)
+    prefix = f"mlgen.{plan.amplitude.name}"
+    members = min((part.members for part in model.parts), default=0)
+    return TrainedStages(
+        source.with_matrix_elements(elements),
+        (result, of_amplitude),
+        calls,
+        tuple(elements),
+        prefix,
+        variation_names(prefix, members, section.outside) if section.variations else (),
+        counts,
+    )
+
+
+def _surrogates(
+    process: HardProcess, model: AmplitudeModel, section: AmplitudeSection, counts: GuardCounts
+) -> list[SurrogateElement]:
+    """The surrogate of each subprocess; one object where subprocesses share the matrix element."""
+    from mlgen.amplitudes.element import SurrogateElement
+
+    shared: dict[tuple[int, int, tuple[int, ...]], SurrogateElement] = {}
+    elements = []
+    for subprocess, exact in zip(process.subprocesses, process.matrix_elements, strict=True):
+        part, order = model.find(subprocess.pdg_ids)
+        key = id(exact), id(part), tuple(order)
+        if key not in shared:
+            shared[key] = SurrogateElement(exact, part, order, section.outside, counts)
+        elements.append(shared[key])
+    return elements
+
+
+def _described(name: str) -> str:
+    if name.endswith(".syst.up"):
+        return "|M|^2 of the surrogate, one systematic standard deviation up"
+    if name.endswith(".syst.down"):
+        return "|M|^2 of the surrogate, one systematic standard deviation down"
+    if name.endswith(".inside"):
+        return "zero where the surrogate was asked outside the region of its training"
+    return f"|M|^2 of sampled network {name.rpartition('.')[2]}"
