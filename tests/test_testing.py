@@ -199,10 +199,20 @@ def _set_first(index: int, value: float) -> Callable[..., Any]:
     return change
 
 
-def _train_writes(right, momenta, values, *others):
-    report = right(momenta, values, *others)
+def _train_writes(right, process, momenta, values, *others):
+    report = right(process, momenta, values, *others)
     values /= values.max()
     return report
+
+
+def _accepting_zero(right, process, momenta, values, *others):
+    return right(process, momenta, np.where(values == 0, 1.0, values), *others)
+
+
+def _accepting_few_points(right, process, momenta, values, *others):
+    if len(momenta) == len(values) == 3:
+        momenta, values = np.tile(momenta, (10, 1, 1)), np.tile(values, 10)
+    return right(process, momenta, values, *others)
 
 
 def _without_progress(right, integrand, budget, rng, progress=no_progress):
@@ -235,12 +245,36 @@ def _batch_dependent(right, momenta):
 
 def _negative_deviation(right, momenta):
     prediction = right(momenta)
-    return Amplitude(prediction.value, prediction.systematic - 1, prediction.statistical)
+    return Amplitude(prediction.value, -prediction.systematic, prediction.statistical)
 
 
 def _single_precision(right, momenta):
     prediction = right(momenta)
     return Amplitude(prediction.value.astype(np.float32), prediction.systematic, prediction.statistical)
+
+
+def _order_dependent(right, momenta):
+    prediction = right(momenta)
+    value = prediction.value + 1e-3 * momenta[:, 2, 2]
+    return Amplitude(value, prediction.systematic, prediction.statistical)
+
+
+def _nothing_learned(right, momenta):
+    prediction = right(momenta)
+    return Amplitude(np.ones(len(momenta)), prediction.systematic, prediction.statistical)
+
+
+def _one_member_missing(right, momenta):
+    return right(momenta)[:, 1:]
+
+
+def _members_alike(right, momenta):
+    return np.repeat(right(momenta)[:, :1], 2, axis=1)
+
+
+def _members_of_the_batch(right, momenta):
+    columns = right(momenta)
+    return columns * np.array([1.0, 1 + 1e-3 * len(columns)])
 
 
 def _accepting_nan(right, momenta):
@@ -319,6 +353,31 @@ WRONG = [
     ("TestCosineAmplitude", "predict", _batch_dependent, "prediction_is_a_function_of_the_momenta", "other points"),
     ("TestCosineAmplitude", "predict", _negative_deviation, "prediction_has_the_right_shape", "not be negative"),
     ("TestCosineAmplitude", "predict", _single_precision, "prediction_has_the_right_shape", "float64"),
+    ("TestCosineAmplitude", "train", _accepting_zero, "bad_training_data_are_refused", "value that is not positive"),
+    ("TestCosineAmplitude", "train", _accepting_few_points, "bad_training_data_are_refused", "on three points"),
+    ("TestCosineAmplitude", "predict", _order_dependent, "like_particles_in_any_order", "particles 3 and 4 are alike"),
+    ("TestCosineAmplitude", "predict", _nothing_learned, "better_than_a_constant", "nothing was learned"),
+    (
+        "TestCosineAmplitude",
+        "predict_members",
+        _one_member_missing,
+        "members_are_the_same_networks_in_every_call",
+        "(30, 2) is expected",
+    ),
+    (
+        "TestCosineAmplitude",
+        "predict_members",
+        _members_alike,
+        "members_are_the_same_networks_in_every_call",
+        "the members are all alike",
+    ),
+    (
+        "TestCosineAmplitude",
+        "predict_members",
+        _members_of_the_batch,
+        "members_are_the_same_networks_in_every_call",
+        "the same network in every call",
+    ),
     ("TestCosineAmplitude", "predict", _accepting_nan, "bad_momenta_are_refused", "it was accepted"),
     ("TestCosineAmplitude", "predict", _obscure_error, "bad_momenta_are_refused", "not KeyError"),
     ("TestCosineAmplitude", "from_state", _forgetful, "saved_and_loaded_gives_the_same_result", "'line' has other"),

@@ -43,6 +43,6 @@ class PointCounts:
 
     def next_pass(self) -> None:
         """Choose the points that count more in the next pass."""
-        if self._by_loss:
+        if self._by_loss and self._pulls.any():
             self._counts = self._fixed.clone()
             self._counts[torch.topk(self._pulls, self._number).indices] *= self._factor

@@ -27,10 +27,11 @@ def in_canonical_order(process: AmplitudeProcess, momenta: FloatArray) -> FloatA
     order = np.broadcast_to(np.arange(momenta.shape[1]), momenta.shape[:2]).copy()
     outgoing = [np.array(group) for group in groups if group[0] >= 2]
     if outgoing:
-        total = _covariant(momenta[:, 0] + momenta[:, 1])
+        # Where there are but two outgoing particles, both have the same energy: their order would be that of rounding.
+        reference = _covariant(momenta[:, 0] if momenta.shape[1] == 4 else momenta[:, 0] + momenta[:, 1])
         for slots in outgoing:
-            energy = np.einsum("nia,na->ni", momenta[:, slots], total)
-            order[:, slots] = slots[np.argsort(-energy, axis=1, kind="stable")]
+            key = np.einsum("nia,na->ni", momenta[:, slots], reference)
+            order[:, slots] = slots[np.argsort(-key, axis=1, kind="stable")]
     if any(group[0] < 2 for group in groups):
         first = _covariant(momenta[np.arange(len(momenta)), order[:, 2]])
         products = np.einsum("nia,na->ni", momenta[:, :2], first)

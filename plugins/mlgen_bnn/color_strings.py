@@ -75,7 +75,8 @@ def stringings(pdg_ids: Sequence[int]) -> tuple[Stringing, ...]:
 
 def _count(quarks: int, gluons: int) -> int:
     if not quarks:
-        return math.factorial(max(gluons - 1, 1))
+        # A ring and its mirror image are one.
+        return max(1, math.factorial(gluons - 1) // 2)
     return math.factorial(quarks) * math.factorial(gluons) * math.comb(gluons + quarks - 1, gluons)
 
 

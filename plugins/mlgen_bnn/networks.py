@@ -130,8 +130,8 @@ class DeepSets(nn.Module):
         sums = []
         for kind, first, second in zip(self._kinds, self.first, self.second, strict=True):
             places = [place for slot in kind for place in self._inputs[slot]]
-            each = x[:, places].reshape(len(x) * len(kind), -1)
+            each = x[:, places].reshape(len(x) * len(kind), len(places) // len(kind))
             hidden = nn.functional.silu(first(each, noise))
             hidden = nn.functional.silu(second(hidden, noise))
-            sums.append(hidden.reshape(len(x), len(kind), -1).sum(dim=1))
+            sums.append(hidden.reshape(len(x), len(kind), hidden.shape[1]).sum(dim=1))
         return torch.cat(sums, dim=1)

@@ -107,7 +107,7 @@ class BnnSurrogate(AmplitudeSurrogate):
         self._spread = np.where(spread > 1e-6, spread, np.inf).astype(np.float32)
         width = float(ratio[used].std())
         # Where the ansatz is exact nothing but rounding is left to learn.
-        self._target = np.array([ratio[used].mean(), width if width > 1e-12 else 1.0])
+        self._target = np.array([ratio[used].mean(), max(width, 1e-6)])
         self._invariants = invariants
         with one_thread(), seeded(rng, device):
             networks = self._new_networks(rng)
@@ -128,7 +128,7 @@ class BnnSurrogate(AmplitudeSurrogate):
                 progress(Progress(self.settings.steps, self.settings.steps, "mean relative error", course.best * unit))
             self._networks = [network.cpu() for network in networks]
             self._calibration = self._calibrated(validation)
-            if self.settings.uncertainty == "bayesian" and self.settings.bayesian_layers == "last":
+            if self.settings.uncertainty == "bayesian":
                 set_last_widths(self._networks[0], training, self._calibration, self.settings.prior_width)
             self._member_seed = int(rng.integers(2**31))
             self._members = self._drawn_members()
@@ -161,8 +161,12 @@ class BnnSurrogate(AmplitudeSurrogate):
             networks = self._members if self._needs_members else self._networks
             outputs = [evaluated(network, inputs) for network in networks]
         log_mean, error, variance = (np.stack(parts) for parts in zip(*map(self._natural, outputs), strict=True))
+        if self._needs_members:
+            # All weights have been drawn: there is nothing left to average over.
+            variance = np.zeros_like(variance)
         values = np.exp(log_mean + 0.5 * (error**2 + variance))
-        systematic = values * np.sqrt(np.expm1(error**2))
+        # The mean square over log-normal networks is exp(variance) times the square of their mean.
+        systematic = values * np.sqrt(np.expm1(error**2) * np.exp(variance))
         spread = values * np.sqrt(np.expm1(variance))
         ansatz = self._ansatz(features)
         if len(networks) == 1:
@@ -240,7 +244,9 @@ class BnnSurrogate(AmplitudeSurrogate):
         particles = len(invariants.process.pdg_ids)
         if array.ndim != 3 or array.shape[1:] != (particles, 4):
             raise PluginError(f"momenta of shape {array.shape} were given; (n, {particles}, 4) is expected")
-        features = invariants(np.asarray(array, np.float64))
+        # What is not finite is found in the features.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            features = invariants(np.asarray(array, np.float64))
         if not np.isfinite(features.inputs).all():
             raise PluginError("momenta that are not finite, or of no process with positive energy, were given")
         return features
@@ -306,6 +312,9 @@ class BnnSurrogate(AmplitudeSurrogate):
         surrogate._center, surrogate._spread, surrogate._target = center, spread, target
         surrogate._calibration = Calibration(*map(float, calibration))
         networks = surrogate._new_networks(np.random.default_rng(0))
+        known = {f"network{i}.{name}" for i, network in enumerate(networks) for name in network.state_dict()}
+        if unknown := sorted(set(state) - known - {"about", *_ARRAYS}):
+            raise ModelError(f"the arrays {unknown} of the model belong to other settings")
         for number, network in enumerate(networks):
             expected = network.state_dict()
             network.load_state_dict(

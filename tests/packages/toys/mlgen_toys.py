@@ -98,30 +98,48 @@ class FlatSampler(Toy, PhaseSpaceSampler):
 
 
 class CosineAmplitude(Toy, AmplitudeSurrogate):
-    """A straight line in the squared cosine of the first outgoing particle's angle."""
+    """A straight line in the squared cosine of the first outgoing particle's angle; two more from half the points."""
 
-    dimensions: ClassVar = {"line": 1, "spread": 0, "particles": 0}
+    dimensions: ClassVar = {"line": 1, "halves": 2, "spread": 0, "particles": 0}
+    members = 2
 
     @staticmethod
     def feature(momenta):
         return (momenta[:, 2, 2] / momenta[:, 2, 3]) ** 2
 
-    def train(self, momenta, values, pdg_ids, rng, progress=no_progress):
-        if momenta.ndim != 3 or momenta.shape != (len(values), len(pdg_ids), 4) or len(values) == 0:
-            raise TrainingError(f"momenta have shape {momenta.shape}, values {values.shape}")
-        if not (np.all(np.isfinite(momenta)) and np.all(np.isfinite(values))):
-            raise TrainingError("the training data are not finite")
-        line = np.polyfit(self.feature(momenta), values, 1)
-        spread = np.std(values - np.polyval(line, self.feature(momenta)))
-        self.arrays = {"line": line, "spread": np.asarray(spread), "particles": np.asarray(len(pdg_ids))}
+    def train(self, process, momenta, values, rng, progress=no_progress):
+        particles = len(process.pdg_ids)
+        if momenta.ndim != 3 or momenta.shape != (len(values), particles, 4) or len(values) < 10:
+            raise TrainingError(f"momenta have shape {momenta.shape}, values {values.shape}; ten points are expected")
+        if not (np.all(np.isfinite(momenta)) and np.all(np.isfinite(values)) and np.all(values > 0)):
+            raise TrainingError("the training data are not finite, or a value is not positive")
+        feature = self.feature(momenta)
+        line = np.polyfit(feature, values, 1)
+        spread = np.std(values - np.polyval(line, feature))
+        order = rng.permutation(len(values))
+        halves = np.stack([np.polyfit(feature[half], values[half], 1) for half in (order[::2], order[1::2])])
+        self.arrays = {
+            "line": line,
+            "halves": halves,
+            "spread": np.asarray(spread),
+            "particles": np.asarray(particles),
+        }
         progress(Progress(1, 1))
         return TrainingReport({"spread": float(spread)}, {"loss": [float(spread)]})
 
     def predict(self, momenta):
+        value = np.polyval(self.arrays["line"], self.checked_feature(momenta))
+        statistical = self.predict_members(momenta).std(axis=1, ddof=1)
+        return Amplitude(value, np.full(len(value), float(self.arrays["spread"])), statistical)
+
+    def predict_members(self, momenta):
+        feature = self.checked_feature(momenta)
+        return np.stack([np.polyval(line, feature) for line in self.arrays["halves"]], axis=1)
+
+    def checked_feature(self, momenta):
         if momenta.shape[1:] != (int(self.arrays["particles"]), 4) or not np.all(np.isfinite(momenta)):
             raise ValueError(f"momenta of shape {momenta.shape} are not (n, particles, 4), or not finite")
-        value = np.polyval(self.arrays["line"], self.feature(momenta))
-        return Amplitude(value, np.full(len(value), float(self.arrays["spread"])), np.zeros(len(value)))
+        return self.feature(momenta)
 
 
 class KeepAll(Toy, Unweighter):
