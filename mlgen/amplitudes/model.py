@@ -201,14 +201,10 @@ class AmplitudeModel(Contract):
         surrogate_class = PluginManager.plugin_class(registered)
         parts = []
         for number, entry in enumerate(_parts(state)):
-            process = _process(entry["process"])
             with plugin_errors(registered):
                 surrogate = surrogate_class.from_state(settings, _part_of(state, f"{number}.surrogate."))
-            domain = Domain.from_state(process, _part_of(state, f"{number}.domain."))
-            subprocesses = tuple(tuple(pdg_ids) for pdg_ids in entry["subprocesses"])
-            parts.append(
-                AmplitudePart(process, subprocesses, surrogate, domain, entry["alpha_s"], entry["power"], registered)
-            )
+            domain = Domain.from_state(entry["process"], _part_of(state, f"{number}.domain."))
+            parts.append(AmplitudePart(surrogate=surrogate, domain=domain, registered=registered, **entry))
         return cls(settings, parts)
 
 
@@ -218,11 +214,19 @@ def _parts(state: State) -> list[dict[str, Any]]:
     try:
         about = json.loads(np.asarray(state["about"], np.uint8).tobytes())
         version, parts = about["version"], list(about["parts"])
+        if version != STATE_VERSION:
+            raise ModelError(f"the model has version {version}; this mlgen reads version {STATE_VERSION}")
+        return [
+            {
+                "process": _process(part["process"]),
+                "subprocesses": tuple(tuple(pdg_ids) for pdg_ids in part["subprocesses"]),
+                "alpha_s": float(part["alpha_s"]),
+                "power": int(part["power"]),
+            }
+            for part in parts
+        ]
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the array 'about' of the model cannot be read: {error}") from error
-    if version != STATE_VERSION:
-        raise ModelError(f"the model has version {version}; this mlgen reads version {STATE_VERSION}")
-    return parts
 
 
 def _process(content: dict[str, Any]) -> AmplitudeProcess:

@@ -12,19 +12,23 @@ from mlgen.amplitudes.model import REFERENCE_ALPHA_S
 from mlgen.chain.candidates import CandidateSource
 from mlgen.chain.integration import POINTS_WITHOUT_ANY
 from mlgen.chain.point_counts import nothing_counts
+from mlgen.chain.point_reservoir import PointReservoir
 from mlgen.chain.process_source import grid_range
 from mlgen.errors import TrainingError
 from mlgen.hard_process.diagrams import spell
 from mlgen.hard_process.matrix_element import MatrixElement
 from mlgen.hard_process.source_errors import source_errors, source_name
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import FloatArray, IntArray, Progress, ProgressCallback
+from mlgen.stages import FloatArray, Progress, ProgressCallback
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
 
-#: Candidates for each point that is chosen among them.
+#: Effective number of candidates for each point that is chosen among them.
 CANDIDATES_FOR_A_POINT = 3
+#: Candidates for each point, after which there are enough, however uneven their weights; and after which it is given up
+#: where there are still fewer than points.
+_MOST_CANDIDATES, _MOST_CANDIDATES_IN_VAIN = 30, 1000
 _BATCH = 10_000
 #: Points at which it is looked whether |M|^2 is a power of the strong coupling, and how far it may be off.
 _COUPLING_POINTS, _COUPLING_TOLERANCE = 20, 1e-6
@@ -56,17 +60,17 @@ def draw_points(
 ) -> list[DrawnPoints]:
     """Draw points for each matrix element of a process.
 
-    Candidates are drawn with the sampler, `CANDIDATES_FOR_A_POINT` for each point, and points chosen among those that
-    count, without replacement: in proportion to the subprocesses' part of the weight, to that over |M|^2, or half of
-    them each way. As the sampler already follows the weight, few candidates would be needed several times; such points
-    are there once.
+    Candidates are drawn with the sampler, and points chosen among them without replacement: in proportion to the
+    subprocesses' part of the weight, to that over |M|^2, or half of them each way, from candidates of their own. There
+    are as many candidates as it takes for an effective sample size (Kish) of `CANDIDATES_FOR_A_POINT` for each point,
+    so that few of them would be needed several times; such points are there once.
 
     Args:
         source: Draws candidates of the process.
         number: Points for each matrix element.
         draw: ``matrix-element``, ``phase-space`` or ``mixture``.
         seed: Of the run.
-        progress: Told how many candidates there are.
+        progress: Told how large the smallest effective sample is.
 
     Raises:
         TrainingError: A matrix element is negative or no power of the strong coupling, or too few points count.
@@ -74,28 +78,39 @@ def draw_points(
     """
     process = source.process
     elements = distinct_elements(process)
-    candidates = _candidates(source, elements, number * CANDIDATES_FOR_A_POINT, seed, progress)
+    like_events = {"matrix-element": number, "phase-space": 0, "mixture": number // 2}[draw]
+    parts: list[list[DrawnPoints]] = [[] for _ in elements]
+    for flat, wanted in ((False, like_events), (True, number - like_events)):
+        if wanted:
+            for part, chosen in zip(parts, _drawn(source, elements, wanted, seed, progress, flat=flat), strict=True):
+                part.append(chosen)
     drawn = []
     for k, (element, members) in enumerate(elements):
         rng = random_generator(seed, Work.DRAW_TRAINING_POINTS, 0, k)
         name = spell(process.subprocesses[members[0]])
-        possible = np.flatnonzero(candidates.contributions[:, k] != 0)
-        size, squared = np.abs(candidates.contributions[possible, k]), candidates.values[possible, k]
-        if len(possible) < number:
+        order = rng.permutation(number)
+        points = DrawnPoints(
+            np.concatenate([part.momenta for part in parts[k]])[order],
+            np.concatenate([part.values for part in parts[k]])[order],
+        )
+        if np.any(points.values <= 0):
             raise TrainingError(
-                f"{name}: {number:,} points are asked for, and {len(possible):,} of {len(candidates.momenta):,} "
-                "candidates count; ask for fewer ([amplitude] points, test_points)"
-            )
-        if np.any(squared <= 0):
-            raise TrainingError(
-                f"{name}: |M|^2 is not positive at {np.count_nonzero(squared <= 0):,} of {len(possible):,} candidates; "
+                f"{name}: |M|^2 is not positive at {np.count_nonzero(points.values <= 0):,} of {number:,} points; "
                 "a surrogate learns its logarithm"
             )
-        chosen = possible[_chosen(size, size / squared, number, draw, rng)]
-        points = DrawnPoints(candidates.momenta[chosen], candidates.values[chosen, k])
         _check_coupling(process, element, points, name)
         drawn.append(points)
     return drawn
+
+
+class _Unit(MatrixElement):
+    """One everywhere: what is left of a weight is that of phase space."""
+
+    def __init__(self, element: MatrixElement) -> None:
+        self.color_flows = element.color_flows
+
+    def evaluate(self, momenta: FloatArray, alpha_s: FloatArray) -> FloatArray:
+        return np.ones(len(momenta))
 
 
 class _Recorded(MatrixElement):
@@ -111,74 +126,70 @@ class _Recorded(MatrixElement):
         return self.last
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """Candidates that count.
-
-    Args:
-        momenta: ``(n, particles, 4)``.
-        contributions: The part of each matrix element in the weights, in pb, ``(n, elements)``.
-        values: |M|^2 of each at the reference coupling, ``(n, elements)``.
-    """
-
-    momenta: FloatArray
-    contributions: FloatArray
-    values: FloatArray
-
-
-def _candidates(
+def _drawn(
     source: CandidateSource,
     elements: Sequence[tuple[MatrixElement, list[int]]],
     number: int,
     seed: int,
     progress: ProgressCallback,
-) -> _Candidates:
-    power, _ = source.process.reaction.coupling_orders
-    recorded = [_Recorded(element) for element, _ in elements]
-    of_subprocess = {member: recorded[k] for k, (_, members) in enumerate(elements) for member in members}
-    recording = source.with_matrix_elements([of_subprocess[k] for k in range(len(of_subprocess))])
-    parts: list[tuple[FloatArray, FloatArray, FloatArray]] = []
-    kept, batch = 0, 0
-    while kept < number:
-        drawn = recording.draw(_BATCH, random_generator(seed, Work.DRAW_TRAINING_POINTS, 1, batch))
+    *,
+    flat: bool,
+) -> list[DrawnPoints]:
+    """Draw points for each matrix element, like events or, with `flat`, like events of a constant |M|^2."""
+    process = source.process
+    power, _ = process.reaction.coupling_orders
+    asked = [_Unit(element) if flat else _Recorded(element) for element, _ in elements]
+    of_subprocess = {member: asked[k] for k, (_, members) in enumerate(elements) for member in members}
+    drawing = source.with_matrix_elements([of_subprocess[k] for k in range(len(of_subprocess))])
+    reservoirs = [PointReservoir(number, len(process.subprocesses[0].pdg_ids)) for _ in elements]
+    batch = 0
+    while True:
+        rng = random_generator(seed, Work.DRAW_TRAINING_POINTS, 1, batch, int(flat))
+        drawn = drawing.draw(_BATCH, rng)
         batch += 1
         points, weights = drawn.points, drawn.contributions()
-        own = np.stack([weights[:, members].sum(axis=1) for _, members in elements], axis=1)
         # Matrix elements are asked at the points inside the cuts; the others have no momenta.
         inside = np.flatnonzero(np.any(points.momenta != 0, axis=(1, 2)))
-        values = np.zeros_like(own)
-        for k, element in enumerate(recorded):
-            values[inside, k] = element.last * (REFERENCE_ALPHA_S / points.alpha_s[inside]) ** power
-        counts = np.flatnonzero(np.any(own != 0, axis=1))
-        parts.append((points.momenta[counts], own[counts], values[counts]))
-        kept += len(counts)
-        progress(Progress(min(kept, number), number))
-        if not kept and batch * _BATCH >= POINTS_WITHOUT_ANY:
-            raise nothing_counts(source.counts, grid_range(source.process))
-    return _Candidates(*(np.concatenate(each)[:number] for each in zip(*parts, strict=True)))
+        for (element, members), one, reservoir in zip(elements, asked, reservoirs, strict=True):
+            own = weights[:, members].sum(axis=1)
+            places = np.flatnonzero(own)
+            new, keys = reservoir.offered(np.abs(own[places]), rng)
+            at = places[new]
+            if isinstance(one, _Recorded):
+                values = one.last[np.searchsorted(inside, at)] * (REFERENCE_ALPHA_S / points.alpha_s[at]) ** power
+            else:
+                values = _values(process, element, points.momenta[at])
+            reservoir.keep(keys, points.momenta[at], values)
+        size = min(reservoir.effective_size for reservoir in reservoirs)
+        wanted = CANDIDATES_FOR_A_POINT * number
+        progress(Progress(int(min(size, wanted)), wanted))
+        full = all(reservoir.full for reservoir in reservoirs)
+        if full and (size >= wanted or batch * _BATCH >= _MOST_CANDIDATES * number):
+            return [DrawnPoints(reservoir.momenta, reservoir.values) for reservoir in reservoirs]
+        if batch * _BATCH < POINTS_WITHOUT_ANY or full:
+            continue
+        if not any(reservoir.effective_size for reservoir in reservoirs):
+            raise nothing_counts(source.counts, grid_range(process))
+        if batch * _BATCH >= _MOST_CANDIDATES_IN_VAIN * number:
+            raise _too_few(process, elements, reservoirs, batch * _BATCH)
 
 
-def _chosen(size: FloatArray, flat: FloatArray, number: int, draw: str, rng: np.random.Generator) -> IntArray:
-    """Choose candidates without replacement, in random order."""
-    if draw == "mixture":
-        first = _in_proportion(size, number // 2, rng)
-        left = flat.copy()
-        left[first] = 0.0
-        chosen = np.concatenate([first, _in_proportion(left, number - len(first), rng)])
-    else:
-        chosen = _in_proportion(size if draw == "matrix-element" else flat, number, rng)
-    return np.asarray(rng.permutation(chosen))
+def _values(process: HardProcess, element: MatrixElement, momenta: FloatArray) -> FloatArray:
+    with source_errors(source_name(process.source)):
+        return np.asarray(element.evaluate(momenta, np.full(len(momenta), REFERENCE_ALPHA_S)), np.float64)
 
 
-def _in_proportion(weight: FloatArray, number: int, rng: np.random.Generator) -> IntArray:
-    """Places that are drawn one after the other in proportion to the weights of those that are left.
-
-    References:
-        Efraimidis and Spirakis, Inf. Process. Lett. 97, 181 (2006).
-    """
-    with np.errstate(divide="ignore"):
-        keys = rng.exponential(size=len(weight)) / weight
-    return np.asarray(np.argpartition(keys, number - 1)[:number] if number < len(weight) else np.arange(len(weight)))
+def _too_few(
+    process: HardProcess,
+    elements: Sequence[tuple[MatrixElement, list[int]]],
+    reservoirs: Sequence[PointReservoir],
+    candidates: int,
+) -> TrainingError:
+    (_, members), reservoir = min(zip(elements, reservoirs, strict=True), key=lambda pair: len(pair[1].values))
+    return TrainingError(
+        f"{spell(process.subprocesses[members[0]])}: {reservoir.number:,} points are asked for, and "
+        f"{len(reservoir.values):,} of {candidates:,} candidates count; ask for fewer ([amplitude] points, test_points)"
+    )
 
 
 def _check_coupling(process: HardProcess, element: MatrixElement, points: DrawnPoints, name: str) -> None:

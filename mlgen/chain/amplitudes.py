@@ -112,6 +112,12 @@ def _reused(
                 f"{folder}: the model there was trained with {key} = {trained_on.points[key]}, the card says {value}"
                 f"\n{_ADVICE}"
             )
+    drawn = [key for key in ("points", "draw") if key in said]
+    if drawn and "file" in trained_on.points:
+        raise ModelError(
+            f"{folder}: the model there was trained on the file {trained_on.points['file']}, the card says "
+            f"{' and '.join(f'{key} = {said[key]}' for key in drawn)}\n{_ADVICE}"
+        )
     if section.file is not None and (digest := sha256_of_files([plan.card.path(section.file)])) != trained_on.sha256:
         raise ModelError(
             f"{folder}: the model there was trained on other points: {trained_on.source} (SHA-256 "

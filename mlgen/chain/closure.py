@@ -137,7 +137,7 @@ def _shown(card: Card, what: str) -> tuple[str, ...]:
 def _with_model(card: Card, folder: Path) -> Card:
     """The card, what it trains with a folder for its model: trained once, whatever number of chains use it."""
     changes = {}
-    for name in ("phase_space", "generator"):
+    for name in ("phase_space", "amplitude", "generator"):
         section = getattr(card.model, name)
         if section is not None and section.model is None:
             changes[name] = section.model_copy(update={"model": str((folder / f"model of {name}").absolute())})

@@ -153,8 +153,8 @@ def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool
     sampler, amplitude, unweighting = _planned_stages(card, retrain)
     outputs: tuple[Path, ...] = ()
     if training_only:
-        if sampler.model is None and (amplitude is None or amplitude.model is None):
-            section = "phase_space" if amplitude is None else "amplitude"
+        section = "phase_space" if amplitude is None else "amplitude"
+        if (sampler if amplitude is None else amplitude).model is None:
             raise CardError(f'{card.source}: training needs a place for the model: [{section}] model = "FOLDER"')
     else:
         outputs = _planned_outputs(card, (), force=force)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from mlgen_bnn.calibration import Calibration
+from mlgen.stages import FloatArray
 from mlgen_bnn.networks import Network
 from mlgen_bnn.training import Points
 
+CorrectedErrors = Callable[[torch.Tensor, torch.Tensor], FloatArray]
 #: Points that are looked at together.
 _CHUNK = 20_000
 
 
-def set_last_widths(network: Network, training: Points, calibration: Calibration, prior_width: float) -> None:
+def set_last_widths(network: Network, training: Points, corrected: CorrectedErrors, prior_width: float) -> None:
     r"""Give the weights behind the mean the widths that make the loss of a Bayesian network smallest.
 
     For given hidden units :math:`h` and errors :math:`\sigma`, the loss (1.92) depends on the width of a weight as
@@ -25,7 +28,7 @@ def set_last_widths(network: Network, training: Points, calibration: Calibration
     Args:
         network: Trained, on the CPU.
         training: The training points.
-        calibration: Of the errors.
+        corrected: Returns the logarithms of the errors that count, from the inputs and those of the network.
         prior_width: Width of the prior, :math:`\sigma_p`.
 
     References:
@@ -34,7 +37,8 @@ def set_last_widths(network: Network, training: Points, calibration: Calibration
     precision = torch.full_like(network.mean.weight.double(), prior_width**-2)
     with torch.no_grad():
         for start in range(0, len(training), _CHUNK):
-            hidden = network.last_hidden(training.inputs[start : start + _CHUNK].cpu())
-            log_error = torch.from_numpy(calibration(network.error(hidden)[:, 0].double().numpy()))
+            inputs = training.inputs[start : start + _CHUNK].cpu()
+            hidden = network.last_hidden(inputs)
+            log_error = torch.from_numpy(corrected(inputs, network.error(hidden)[:, 0]))
             precision += (hidden.double().square() * torch.exp(-2 * log_error)[:, None]).sum(dim=0)[:, None]
     network.mean.set_widths(precision)

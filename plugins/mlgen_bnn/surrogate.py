@@ -26,6 +26,7 @@ from mlgen.stages import (
 from mlgen.threads import one_thread
 from mlgen.torch_settings import device_for, seeded
 from mlgen_bnn.calibration import Calibration, calibrate
+from mlgen_bnn.error_network import ErrorNetwork, fit_error_network
 from mlgen_bnn.invariants import Features, Invariants
 from mlgen_bnn.networks import Network, Output, sets_of
 from mlgen_bnn.posterior import set_last_widths
@@ -71,6 +72,7 @@ class BnnSurrogate(AmplitudeSurrogate):
         self._target = np.array([0.0, 1.0])
         self._with_strings = False
         self._calibration = Calibration()
+        self._error_network: ErrorNetwork | None = None
         self._member_seed = 0
 
     @property
@@ -127,9 +129,9 @@ class BnnSurrogate(AmplitudeSurrogate):
             if course.steps < self.settings.steps:
                 progress(Progress(self.settings.steps, self.settings.steps, "mean relative error", course.best * unit))
             self._networks = [network.cpu() for network in networks]
-            self._calibration = self._calibrated(validation)
+            self._calibrate(validation, rng)
             if self.settings.uncertainty == "bayesian":
-                set_last_widths(self._networks[0], training, self._calibration, self.settings.prior_width)
+                set_last_widths(self._networks[0], training, self._corrected, self.settings.prior_width)
             self._member_seed = int(rng.integers(2**31))
             self._members = self._drawn_members()
         return TrainingReport(
@@ -160,7 +162,8 @@ class BnnSurrogate(AmplitudeSurrogate):
             inputs = self._standardised(features)
             networks = self._members if self._needs_members else self._networks
             outputs = [evaluated(network, inputs) for network in networks]
-        log_mean, error, variance = (np.stack(parts) for parts in zip(*map(self._natural, outputs), strict=True))
+            natural = [self._natural(inputs, output) for output in outputs]
+        log_mean, error, variance = (np.stack(parts) for parts in zip(*natural, strict=True))
         if self._needs_members:
             # All weights have been drawn: there is nothing left to average over.
             variance = np.zeros_like(variance)
@@ -200,7 +203,7 @@ class BnnSurrogate(AmplitudeSurrogate):
                 heads = torch.cat([member.mean.weight for member in self._members], dim=1)
                 mean = hidden @ heads + network.mean.bias
                 log_error = network.error(hidden)
-        error = np.exp(self._calibration(log_error.double().numpy())) * self._target[1]
+            error = np.exp([self._corrected(inputs, column) for column in log_error.T]).T * self._target[1]
         log_mean = mean.double().numpy() * self._target[1] + self._target[0]
         return np.asarray(self._ansatz(features)[:, None] * np.exp(log_mean + 0.5 * error**2))
 
@@ -231,12 +234,25 @@ class BnnSurrogate(AmplitudeSurrogate):
             members.append(member)
         return members
 
-    def _calibrated(self, validation: Points) -> Calibration:
+    def _calibrate(self, validation: Points, rng: np.random.Generator) -> None:
+        """Make the errors those that points show which no network learned from."""
         outputs = [evaluated(network, validation.inputs.cpu()) for network in self._networks]
         mean = torch.stack([output.mean for output in outputs]).mean(dim=0)
         residual = (mean - validation.targets.cpu()).double().numpy()
         squared = torch.stack([torch.exp(2 * output.log_error.double()) for output in outputs]).mean(dim=0)
-        return calibrate(residual, 0.5 * torch.log(squared).numpy())
+        log_error = 0.5 * torch.log(squared)
+        self._calibration = calibrate(residual, log_error.numpy())
+        calibrated = _tensor(self._calibration(log_error.numpy()))
+        self._error_network = fit_error_network(validation.inputs.cpu(), _tensor(residual), calibrated, rng)
+
+    def _corrected(self, inputs: torch.Tensor, log_error: torch.Tensor) -> FloatArray:
+        """Return the logarithm of the errors, ``(n,)``, as held-out points have them."""
+        calibrated = self._calibration(log_error.double().numpy())
+        if self._error_network is None:
+            return calibrated
+        with torch.no_grad():
+            corrected: FloatArray = self._error_network(inputs, _tensor(calibrated)).double().numpy()
+        return corrected
 
     def _features(self, momenta: FloatArray) -> Features:
         invariants = self._trained()
@@ -257,11 +273,12 @@ class BnnSurrogate(AmplitudeSurrogate):
     def _ansatz(self, features: Features) -> FloatArray:
         return np.asarray(np.exp(features.log_strings if self._with_strings else features.log_scale))
 
-    def _natural(self, output: Output) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def _natural(self, inputs: torch.Tensor, output: Output) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean, error and variance of the mean of the logarithm, with the errors corrected."""
-        mean, log_error, variance = (part.double().numpy() for part in (output.mean, output.log_error, output.variance))
+        mean, variance = output.mean.double().numpy(), output.variance.double().numpy()
         unit = self._target[1]
-        return mean * unit + self._target[0], np.exp(self._calibration(log_error)) * unit, variance * unit**2
+        error = np.exp(self._corrected(inputs, output.log_error))
+        return mean * unit + self._target[0], error * unit, variance * unit**2
 
     def _trained(self) -> Invariants:
         if self._invariants is None:
@@ -278,6 +295,7 @@ class BnnSurrogate(AmplitudeSurrogate):
             "inner_lines": [[line.slots, line.mass, line.width] for line in process.inner_lines],
             "with_strings": self._with_strings,
             "member_seed": self._member_seed,
+            "error_network": self._error_network is not None,
         }
         state: dict[str, npt.NDArray[Any]] = {
             "about": np.frombuffer(json.dumps(about).encode(), np.uint8).copy(),
@@ -289,6 +307,9 @@ class BnnSurrogate(AmplitudeSurrogate):
         for number, network in enumerate(self._networks):
             for name, tensor in network.state_dict().items():
                 state[f"network{number}.{name}"] = tensor.numpy().copy()
+        if self._error_network is not None:
+            for name, tensor in self._error_network.state_dict().items():
+                state[f"error_network.{name}"] = tensor.numpy().copy()
         return state
 
     @classmethod
@@ -312,15 +333,18 @@ class BnnSurrogate(AmplitudeSurrogate):
         surrogate._center, surrogate._spread, surrogate._target = center, spread, target
         surrogate._calibration = Calibration(*map(float, calibration))
         networks = surrogate._new_networks(np.random.default_rng(0))
-        known = {f"network{i}.{name}" for i, network in enumerate(networks) for name in network.state_dict()}
+        named: dict[str, torch.nn.Module] = {f"network{number}": network for number, network in enumerate(networks)}
+        if about["error_network"]:
+            surrogate._error_network = ErrorNetwork(size, np.random.default_rng(0))
+            named["error_network"] = surrogate._error_network
+        known = {f"{prefix}.{name}" for prefix, network in named.items() for name in network.state_dict()}
         if unknown := sorted(set(state) - known - {"about", *_ARRAYS}):
             raise ModelError(f"the arrays {unknown} of the model belong to other settings")
-        for number, network in enumerate(networks):
-            expected = network.state_dict()
+        for prefix, network in named.items():
             network.load_state_dict(
                 {
-                    name: torch.from_numpy(_array(state, f"network{number}.{name}", tuple(tensor.shape)).copy())
-                    for name, tensor in expected.items()
+                    name: torch.from_numpy(_array(state, f"{prefix}.{name}", tuple(tensor.shape)).copy())
+                    for name, tensor in network.state_dict().items()
                 }
             )
         surrogate._networks = networks
@@ -370,7 +394,7 @@ def _about(state: State) -> dict[str, Any]:
     try:
         about = json.loads(np.asarray(state["about"], np.uint8).tobytes())
         version = about["version"]
-        missing = {"pdg_ids", "masses", "inner_lines", "with_strings", "member_seed"} - set(about)
+        missing = {"pdg_ids", "masses", "inner_lines", "with_strings", "member_seed", "error_network"} - set(about)
     except (ValueError, TypeError, KeyError) as error:
         raise ModelError(f"the array 'about' of the model cannot be read: {error}") from error
     if version != STATE_VERSION or missing:

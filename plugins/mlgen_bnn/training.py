@@ -91,11 +91,20 @@ def train_networks(
     device = training.targets.device
     noise = torch.Generator(device=device)
     noise.manual_seed(int(rng.integers(2**63)))
-    parameters: list[Tensor] = [parameter for network in networks for parameter in network.parameters()]
-    optimiser = SOAP(
-        parameters, lr=settings.learning_rate, betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, settings.steps))
+    named = [entry for network in networks for entry in network.named_parameters()]
+    parameters: list[Tensor] = [parameter for _, parameter in named]
+    widths = [parameter for name, parameter in named if name.endswith("log_width")]
+    others = [parameter for name, parameter in named if not name.endswith("log_width")]
+    optimisers: list[torch.optim.Optimizer] = [
+        SOAP(others, lr=settings.learning_rate, betas=(0.95, 0.95), weight_decay=0.0, precondition_frequency=10)
+    ]
+    if widths:
+        # In SOAP's basis the small gradients that all widths of a matrix have in common count as one.
+        optimisers.append(torch.optim.Adam(widths, settings.learning_rate))
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, settings.steps))
+        for optimiser in optimisers
+    ]
     means = [parameter.detach().clone() for parameter in parameters]
     best = [mean.clone() for mean in means]
     counts = PointCounts(training.log_values, settings)
@@ -112,11 +121,13 @@ def train_networks(
         place += size
         outputs = [network(training.inputs[chosen], noise) for network in networks]
         loss = _loss(networks, outputs, training, chosen, counts, settings)
-        optimiser.zero_grad()
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
-        optimiser.step()
-        schedule.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
         # A short memory at first, so that the mean forgets the start values.
         with torch.no_grad():
             torch._foreach_lerp_(means, parameters, 1 - min(_RUNNING_MEAN, step / (step + 10)))
