@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -138,9 +138,16 @@ def _reused(
         return model, result
     for subprocess in process.subprocesses:
         try:
-            model.find(subprocess.pdg_ids)
+            part, order = model.find(subprocess.pdg_ids)
         except ProcessError as error:
             raise ModelError(f"{folder}: {error}\n{_ADVICE}") from error
+        masses = np.array([process.parameters.mass_of(subprocess.pdg_ids[slot]) for slot in order])
+        # Of a file of points, masses are known no better than its momenta.
+        if not np.allclose(part.process.masses, masses, rtol=1e-3, atol=0):
+            raise ModelError(
+                f"{folder}: the model there was trained for particles with masses of {_listed(part.process.masses)} "
+                f"GeV, and those of {spell(subprocess)} are {_listed(masses)} GeV\n{_ADVICE}"
+            )
     if elsewhere := process_differences(_region(trained_on.process), _region(process.fingerprint)):
         remark = (
             f"the surrogate was trained with other cuts, beams or densities ({'; '.join(elsewhere)}); the region that "
@@ -352,6 +359,10 @@ def _with_masses_of(process: AmplitudeProcess, momenta: FloatArray) -> Amplitude
     default = {mass: own for mass, own in zip(process.masses, masses, strict=True) if mass}
     lines = tuple(dataclasses.replace(line, mass=default.get(line.mass, line.mass)) for line in process.inner_lines)
     return AmplitudeProcess(process.pdg_ids, masses, lines)
+
+
+def _listed(masses: Iterable[float]) -> str:
+    return ", ".join(f"{mass:.6g}" for mass in masses)
 
 
 def _subprocess(pdg_ids: Sequence[int]) -> Subprocess:

@@ -92,7 +92,7 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
 
 
 def _to_give(card: Card) -> str:
-    return "give [generator]" if card.model.process is None else "give [phase_space] or [unweighting]"
+    return "give [generator]" if card.model.process is None else "give [phase_space], [amplitude] or [unweighting]"
 
 
 def _validate_process(card: Card, replaced: Sequence[Stage], reporter: Reporter) -> ValidationResult:

@@ -36,6 +36,8 @@ from mlgen_bnn.training import Points, evaluated, train_networks
 #: Fewest points, validation points included.
 FEWEST_POINTS = 50
 STATE_VERSION = 1
+#: Largest logarithm of an error of the logarithm of |M|^2: an error of 7 is a factor of a thousand either way.
+_LARGEST_LOG_ERROR = 2.0
 _ARRAYS = ("center", "spread", "target", "calibration")
 
 
@@ -203,7 +205,9 @@ class BnnSurrogate(AmplitudeSurrogate):
                 heads = torch.cat([member.mean.weight for member in self._members], dim=1)
                 mean = hidden @ heads + network.mean.bias
                 log_error = network.error(hidden)
-            error = np.exp([self._corrected(inputs, column) for column in log_error.T]).T * self._target[1]
+            log_unit = np.log(self._target[1])
+            corrected = [self._corrected(inputs, column) + log_unit for column in log_error.T]
+            error = np.exp(np.minimum(corrected, _LARGEST_LOG_ERROR)).T
         log_mean = mean.double().numpy() * self._target[1] + self._target[0]
         return np.asarray(self._ansatz(features)[:, None] * np.exp(log_mean + 0.5 * error**2))
 
@@ -277,8 +281,9 @@ class BnnSurrogate(AmplitudeSurrogate):
         """Mean, error and variance of the mean of the logarithm, with the errors corrected."""
         mean, variance = output.mean.double().numpy(), output.variance.double().numpy()
         unit = self._target[1]
-        error = np.exp(self._corrected(inputs, output.log_error))
-        return mean * unit + self._target[0], error * unit, variance * unit**2
+        # Of a network that has learned nothing errors can be beyond what a log-normal can have in doubles.
+        error = np.exp(np.minimum(self._corrected(inputs, output.log_error) + np.log(unit), _LARGEST_LOG_ERROR))
+        return mean * unit + self._target[0], error, np.minimum(variance * unit**2, _LARGEST_LOG_ERROR**2)
 
     def _trained(self) -> Invariants:
         if self._invariants is None:
