@@ -13,6 +13,7 @@ from mlgen.sampling import point_weights, unweighting_efficiency
 from mlgen.stages import Evaluated, Integrand
 from mlgen.testing import PhaseSpaceSamplerTests
 from mlgen.testing.integrands import FourChannels, Watched
+from mlgen.torch_settings import device_for
 from mlgen_madnis.channel_weights import ChannelWeightNetwork, learned_channel_weights
 from mlgen_madnis.losses import event_variance, stratified_variance
 from mlgen_madnis.networks import Networks
@@ -25,7 +26,6 @@ from mlgen_madnis.sizes import sizes_for
 from mlgen_madnis.smooth_maps import SmoothMaps
 from mlgen_madnis.spline_flows import SplineFlows
 from mlgen_madnis.splines import spline
-from mlgen.torch_settings import device_for
 from mlgen_madnis.training import Checkpoint
 
 QUICK = MadnisSettings(
