@@ -141,6 +141,16 @@ class AmplitudeModel(Contract):
         ordered = check_momenta(np.asarray(momenta)[:, order], part.process)
         return part.predict(ordered, alpha_s)
 
+    def outside(self, pdg_ids: Sequence[int], momenta: FloatArray) -> npt.NDArray[np.bool_]:
+        """Return which points are outside the region of the training, ``(n,)``; the arguments are those of `predict`.
+
+        Raises:
+            ProcessError: The model does not have the subprocess.
+            mlgen.amplitudes.checks.KinematicsError: The momenta are none of the process.
+        """
+        part, order = self.find(pdg_ids)
+        return part.domain.outside(check_momenta(np.asarray(momenta)[:, order], part.process))
+
     def find(self, pdg_ids: Sequence[int]) -> tuple[AmplitudePart, list[int]]:
         """Return the part for a subprocess, and for each of its particles the slot of that particle in `pdg_ids`.
 

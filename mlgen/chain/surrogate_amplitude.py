@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from mlgen.errors import ModelError
 from mlgen.hard_process.diagrams import spell
 from mlgen.hard_process.subprocess import Subprocess
-from mlgen.plugins import plugin_manager
-from mlgen.stages import FloatArray, Stage
-from mlgen.store import StoredModel, load_model, read_record
+from mlgen.stages import FloatArray
+from mlgen.store import StoredModel
 
 if TYPE_CHECKING:
     from mlgen.amplitudes.model import AmplitudeModel
@@ -33,12 +31,10 @@ class SurrogateAmplitude:
     """
 
     def __init__(self, folder: Path, name: str, outside: Literal["flag", "stop"]) -> None:
-        from mlgen.amplitudes.model import AmplitudeModel
+        from mlgen.amplitudes.loading import stored_amplitude
 
         self.name = name
-        check_surrogate(folder)
-        registered = plugin_manager().find(Stage.AMPLITUDE, read_record(folder).plugin)
-        self._stored: StoredModel = load_model(folder, registered, None, AmplitudeModel.restored)
+        self._stored: StoredModel = stored_amplitude(folder)
         self._model = cast("AmplitudeModel", self._stored.implementation)
         self._stops = outside == "stop"
         self._asked = self._outside = 0
@@ -108,13 +104,12 @@ class SurrogateAmplitude:
 
 
 def check_surrogate(folder: Path) -> None:
-    """Check that a folder holds the model of an amplitude.
+    """Check that a folder holds the model of an amplitude, whose plugin is there.
 
     Raises:
         ModelError: It does not.
+        PluginError: Its plugin is not there.
     """
-    record = read_record(folder)
-    if record.stage != Stage.AMPLITUDE.value:
-        raise ModelError(
-            f"{folder}: the model there is one of [{record.stage}] ({record.plugin}); a trained [amplitude] is expected"
-        )
+    from mlgen.amplitudes.loading import amplitude_record
+
+    amplitude_record(folder)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlgen.amplitudes.checks import KinematicsError
+from mlgen.amplitudes.element import OutsideError
+from mlgen.amplitudes.loading import load_amplitude
 from mlgen.card import parse_card
 from mlgen.chain import integrate, plan_chain, plan_integration, run_chain, train_chain
 from mlgen.chain.closure import validate_chain
@@ -90,6 +93,12 @@ def whole(path) -> EventBatch:
 def information(path):
     with open_events(path) as events:
         return events.run_info
+
+
+def sampler_of(folder):
+    """A model that is none of an amplitude."""
+    run(DRELL_YAN + VEGAS + "model = 'models/vegas'\n", folder, outputs="'sampler.lhe'", events=10)
+    return folder / "models" / "vegas"
 
 
 def momenta_of(batch: EventBatch) -> np.ndarray:
@@ -355,6 +364,52 @@ def test_outside_a_run_may_be_stopped(folder):
     assert "the training reached from" in str(caught.value)
     assert not (folder / "stop.lhe").exists()
     assert not (folder / "stop.root").exists()
+
+
+REWEIGHTING = """
+[input]
+file = "true.lhe"
+[reweighting]
+name = "again"
+old = "closed-form"
+new = { model = "models/amplitude" }
+[output]
+files = ["again.lhe"]
+"""
+
+
+def test_events_of_a_file_outside_are_flagged(folder, model, true_events):
+    result = run_chain(plan_chain(parse_card(REWEIGHTING, "card.toml", folder), force=True))
+    batch = whole(folder / "again.lhe")
+    outside = model.domain.outside(momenta_of(batch))
+    assert np.all(outside[pair_mass(momenta_of(batch)) < 49])
+    assert batch.weight.tolist() == true_events.weight.tolist()
+    assert list(information(folder / "again.lhe").variation_names) == ["again", "again.inside"]
+    assert batch.variations["again.inside"].tolist() == np.where(outside, 0.0, batch.variations["again"]).tolist()
+    told = [remark for stage in result.stages for remark in stage.remarks if "outside the region" in remark]
+    assert told[0].startswith(f"new: {outside.sum():,} of {len(batch):,} events")
+
+
+def test_events_of_a_file_outside_may_stop_the_run(folder, true_events):
+    text = REWEIGHTING.replace('"models/amplitude" }', '"models/amplitude", outside = "stop" }')
+    with pytest.raises(OutsideError, match=r"the invariant mass of particles .* the training reached from"):
+        run_chain(plan_chain(parse_card(text.replace("again.lhe", "stopped.lhe"), "card.toml", folder)))
+    assert not (folder / "stopped.lhe").exists()
+
+
+def test_a_model_can_be_asked_from_python(folder, model, true_events):
+    momenta = momenta_of(true_events)[:100]
+    loaded = load_amplitude(folder / "models" / "amplitude")
+    pdg_ids = [1, -1, -13, 13]
+    exchanged = np.ascontiguousarray(momenta[:, [0, 1, 3, 2]])
+    alpha_s = np.full(100, 0.118)
+    found = loaded.predict(pdg_ids, exchanged, alpha_s)
+    assert found.value.tolist() == model.predict(momenta, alpha_s).value.tolist()
+    assert loaded.outside(pdg_ids, exchanged).tolist() == model.domain.outside(momenta).tolist()
+    with pytest.raises(KinematicsError):
+        loaded.predict(pdg_ids, 1.1 * exchanged[:, :, ::-1], alpha_s)
+    with pytest.raises(ModelError, match=r"one of \[phase_space\]"):
+        load_amplitude(sampler_of(folder))
 
 
 # Models that are there already
