@@ -113,9 +113,8 @@ class SurrogateElement(MatrixElement):
 
     def _refusal(self, momenta: FloatArray, outside: npt.NDArray[np.bool_]) -> OutsideError:
         first, *_ = np.flatnonzero(outside)
-        incoming, outgoing = self.part.process.pdg_ids[:2], self.part.process.pdg_ids[2:]
         return OutsideError(
-            f"the surrogate of {spell(Subprocess((incoming[0], incoming[1]), outgoing))} is asked outside the region "
+            f"the surrogate of {spell(Subprocess.of(self.part.process.pdg_ids))} is asked outside the region "
             f"that it was trained in, at {np.count_nonzero(outside):,} of {len(momenta):,} points; at the first of "
             f"them, {self.part.domain.reason(momenta[first])}\n"
             "Train it with points from there, or say what to do with such points: [amplitude] outside = "

@@ -168,9 +168,9 @@ class AmplitudeModel(Contract):
                         left.remove(slot)
                         order.append(slot)
                     return part, order
-        known_ones = [spell(_subprocess(known)) for part in self.parts for known in part.subprocesses]
+        known_ones = [spell(Subprocess.of(known)) for part in self.parts for known in part.subprocesses]
         raise ProcessError(
-            f"the surrogate has no {spell(_subprocess(wanted))}; it was trained for {', '.join(known_ones[:10])}"
+            f"the surrogate has no {spell(Subprocess.of(wanted))}; it was trained for {', '.join(known_ones[:10])}"
             + (f" and {len(known_ones) - 10} others" if len(known_ones) > 10 else "")
         )
 
@@ -246,8 +246,3 @@ def _process(content: dict[str, Any]) -> AmplitudeProcess:
 
 def _part_of(state: State, prefix: str) -> dict[str, npt.NDArray[Any]]:
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-
-
-def _subprocess(pdg_ids: Sequence[int]) -> Subprocess:
-    first, second, *outgoing = pdg_ids
-    return Subprocess((first, second), tuple(outgoing))

@@ -20,10 +20,10 @@ from mlgen.amplitudes.points_file import read_points
 from mlgen.card import AmplitudeSection
 from mlgen.chain.amplitude_points import DrawnPoints, distinct_elements, draw_points
 from mlgen.chain.candidates import CandidateSource
-from mlgen.chain.models import keep_model, loaded_model, make_parent
+from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.process_source import process_differences, process_digest
-from mlgen.chain.report import StageResult, stage_result
+from mlgen.chain.report import StageResult
 from mlgen.digests import sha256_of_files
 from mlgen.errors import CardError, ModelError, ProcessError, TrainingError
 from mlgen.hard_process.amplitude_process import amplitude_process
@@ -70,7 +70,7 @@ class _Task:
 
     @property
     def name(self) -> str:
-        return spell(_subprocess(self.process.pdg_ids))
+        return spell(Subprocess.of(self.process.pdg_ids))
 
 
 def trained_amplitude(
@@ -186,15 +186,7 @@ def _trained(
         model, sha256 = cast(AmplitudeModel, stored.implementation), stored.sha256
     else:
         sha256 = hashlib.sha256(state_to_bytes(model.state())).hexdigest()
-    result = stage_result(
-        stage,
-        trained=True,
-        model=str(stage.model or ""),
-        model_sha256=sha256,
-        trained_on_sha256=trained_on.sha256,
-        figures=dict(report.figures),
-        remarks=report.remarks,
-    )
+    result = trained_result(stage, sha256, trained_on, report)
     return model, result
 
 
@@ -242,7 +234,7 @@ def _tasks_of_file(
         subprocess, parameters = process.subprocesses[0], process.parameters
         if read.pdg_ids is not None and read.pdg_ids != subprocess.pdg_ids:
             raise TrainingError(
-                f"{path}: the points are of {spell(_subprocess(read.pdg_ids))} (PDG ids {list(read.pdg_ids)}), the "
+                f"{path}: the points are of {spell(Subprocess.of(read.pdg_ids))} (PDG ids {list(read.pdg_ids)}), the "
                 f"card's process is {spell(subprocess)} ({list(subprocess.pdg_ids)})"
             )
     elif read.pdg_ids is None:
@@ -251,7 +243,7 @@ def _tasks_of_file(
             "line '# pdg: 21 21 6 -6 21'), or the card a [process]"
         )
     else:
-        subprocess, parameters = _subprocess(read.pdg_ids), ModelParameters()
+        subprocess, parameters = Subprocess.of(read.pdg_ids), ModelParameters()
     amplitude = amplitude_process(subprocess, parameters)
     orders = coupling_orders(subprocess, parameters)
     if orders is None:
@@ -363,8 +355,3 @@ def _with_masses_of(process: AmplitudeProcess, momenta: FloatArray) -> Amplitude
 
 def _listed(masses: Iterable[float]) -> str:
     return ", ".join(f"{mass:.6g}" for mass in masses)
-
-
-def _subprocess(pdg_ids: Sequence[int]) -> Subprocess:
-    first, second, *outgoing = pdg_ids
-    return Subprocess((first, second), tuple(outgoing))

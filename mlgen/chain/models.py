@@ -91,15 +91,7 @@ def _trained(
     if stage.model is not None:
         stored = keep_model(plan, stage, generator, trained_on, report)
         generator, sha256 = cast(EventGenerator, stored.implementation), stored.sha256
-    result = stage_result(
-        stage,
-        trained=True,
-        model=str(stage.model or ""),
-        model_sha256=sha256,
-        trained_on_sha256=trained_on.sha256,
-        figures=dict(report.figures),
-        remarks=report.remarks,
-    )
+    result = trained_result(stage, sha256, trained_on, report)
     return generator, result, counted.events
 
 
@@ -125,6 +117,19 @@ def loaded_model(stage: PlannedStage, folder: Path, restore: Restore | None = No
         remarks=record.report.remarks,
     )
     return stored, result
+
+
+def trained_result(stage: PlannedStage, sha256: str, trained_on: TrainedOn, report: TrainingReport) -> StageResult:
+    """Describe a stage whose model was trained now."""
+    return stage_result(
+        stage,
+        trained=True,
+        model=str(stage.model or ""),
+        model_sha256=sha256,
+        trained_on_sha256=trained_on.sha256,
+        figures=dict(report.figures),
+        remarks=report.remarks,
+    )
 
 
 def make_parent(folder: Path) -> None:

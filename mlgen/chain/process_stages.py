@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -43,7 +43,7 @@ class TrainedStages:
     elements: tuple[SurrogateElement, ...] = ()
     prefix: str = ""
     names: tuple[str, ...] = ()
-    guard: GuardCounts | None = field(default=None)
+    guard: GuardCounts | None = None
 
     def variations(self, momenta: FloatArray, subprocess: IntArray) -> Mapping[str, FloatArray]:
         """Return factors of the weights of events for the surrogate's uncertainty, by name, each ``(n,)``.
@@ -87,13 +87,13 @@ class TrainedStages:
         if self.guard is None or not self.guard.outside:
             return ()
         share = self.guard.outside / self.guard.asked
-        done = (
-            "events there have weight zero under the name " + f"{self.prefix}.inside"
-            if f"{self.prefix}.inside" in self.names
-            else "the surrogate was taken there all the same"
-            if self.elements and self.elements[0].outside == "flag"
-            else "the true matrix element was taken there"
-        )
+        flag = f"{self.prefix}.inside"
+        if flag in self.names:
+            done = f"events there have weight zero under the name {flag}"
+        elif self.elements[0].outside == "flag":
+            done = "the surrogate was taken there all the same"
+        else:
+            done = "the true matrix element was taken there"
         return (
             f"{self.guard.outside:,} of {self.guard.asked:,} points ({share:.2%}) lie outside the region that the "
             f"surrogate was trained in; {done}",

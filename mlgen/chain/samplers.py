@@ -7,11 +7,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mlgen.chain.models import keep_model, loaded_model, make_parent
+from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
 from mlgen.chain.process_source import grid_range, process_differences, process_digest
-from mlgen.chain.report import StageResult, stage_result
+from mlgen.chain.report import StageResult
 from mlgen.errors import ModelError, TrainingError, UserError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
@@ -95,15 +95,7 @@ def _trained(
     else:
         with plugin_errors(stage.registered):
             sha256 = hashlib.sha256(state_to_bytes(sampler.state())).hexdigest()
-    result = stage_result(
-        stage,
-        trained=True,
-        model=str(stage.model or ""),
-        model_sha256=sha256,
-        trained_on_sha256=trained_on.sha256,
-        figures=dict(report.figures),
-        remarks=report.remarks,
-    )
+    result = trained_result(stage, sha256, trained_on, report)
     return sampler, result, calls
 
 

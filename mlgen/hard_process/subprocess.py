@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -14,6 +16,12 @@ class Subprocess:
 
     incoming: tuple[int, int]
     outgoing: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pdg_ids: Sequence[int]) -> Self:
+        """Return the subprocess of the given PDG ids, the incoming ones first."""
+        first, second, *outgoing = pdg_ids
+        return cls((first, second), tuple(outgoing))
 
     @property
     def pdg_ids(self) -> tuple[int, ...]:
