@@ -81,6 +81,7 @@ def process_card(name: str, stem: str, text: str) -> str:
     sampler = plugin_manager().classical(Stage.PHASE_SPACE).offer.name
     return _CARD.format(
         name=name,
+        stem=stem,
         process="\n".join(_process(reaction, settings)),
         cuts="\n".join(_cuts(reaction, cuts)),
         sampler="\n".join(

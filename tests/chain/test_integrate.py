@@ -205,7 +205,10 @@ def test_what_cannot_be_integrated(text, message, tmp_path):
         (PROCESS, r"there is no output"),
         (PROCESS + "[output]\nfiles = ['x.lhe']\n", r"\[run\] events is missing"),
         (PROCESS + "[generator]\nplugin = 'cfm'\n[output]\nfiles = ['x.lhe']\n", "it learns from events"),
-        (PROCESS + "[amplitude]\nplugin = 'bnn'\n[output]\nfiles = ['x.lhe']\n", "with its matrix elements"),
+        (
+            PROCESS + "[amplitude]\nplugin = 'bnn'\nfile = 'no.npz'\n[output]\nfiles = ['x.lhe']\n",
+            "there is no such file",
+        ),
         (PROCESS + "[process.parameters]\nno = 1\n", r"card.toml:6: \[process\] parameters.no: unknown key"),
     ],
 )

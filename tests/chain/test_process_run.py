@@ -234,7 +234,7 @@ def test_a_chain_from_a_process_is_validated(known, tmp_path):
     names = [comparison.sample.name for comparison in result.comparisons]
     assert names == ["phase space vegas", "unweighting hit-or-miss", "phase space vegas and unweighting hit-or-miss"]
     assert all(r.verdict is not Verdict.DIFFERS for c in result.comparisons for r in c.observables)
-    with pytest.raises(CardError, match=r"give \[phase_space\] or \[unweighting\]"):
+    with pytest.raises(CardError, match=r"give \[phase_space\], \[amplitude\] or \[unweighting\]"):
         validate_chain(parse_card("[run]\nevents = 1500\n" + PROCESS, "card.toml", tmp_path))
 
 

@@ -214,7 +214,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, message, mlgen_comm
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("[amplitude]\nplugin = 'x'", "this version"),
+        ("[amplitude]\nplugin = 'x'", "it is used with a [process]"),
         ("[phase_space]\nplugin = 'x'", "sampled for a [process]"),
         ("[integration]\npoints = 1000", "integrated is a [process]"),
         ("[shower]\nprogram = 'pythia8'", "this version"),

@@ -13,7 +13,12 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SHORT_TRAINING = ("--set", "generator.steps=40", "--set", "generator.width=16", "--set", "generator.solver_steps=4")
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+#: These start from what another example writes; tests/chain/test_reweighting.py runs both.
+FOLLOWING = {"reweight_z_prime.toml"}
+CARDS = sorted(path for path in EXAMPLES.glob("*.toml") if path.name not in FOLLOWING)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.name)
 def test_an_example_card_runs(path, tmp_path):
     card = load_card(path)
     arguments = ["run", str(path), "-d", str(tmp_path), *(SHORT_TRAINING if card.model.generator else ())]
