@@ -92,8 +92,8 @@ def row(
 
 def plain_network(
     process: Any, momenta: Any, values: Any, seconds: float, units: int, layers: int
-) -> Callable[..., Any]:
-    """Train the peer for a time; returns its prediction."""
+) -> tuple[Callable[..., Any], int]:
+    """Train the peer for a time; returns its prediction and the steps that it took."""
     import torch
 
     from mlgen.stages import Amplitude
@@ -133,8 +133,7 @@ def plain_network(
         predicted = np.exp(out.double().numpy() * width + mean)
         return Amplitude(predicted, np.zeros(len(points)), np.zeros(len(points)))
 
-    predict.steps = steps  # type: ignore[attr-defined]
-    return predict
+    return predict, steps
 
 
 def speeds(element: Any, surrogate: Any, momenta: Any) -> dict[str, float]:
@@ -185,8 +184,8 @@ def show(name: str, arguments: argparse.Namespace, settings: dict[str, Any]) -> 
         return
     if arguments.peer:
         used = surrogate.settings
-        peer = plain_network(process, momenta[part], values[part], seconds, used.units, used.layers)
-        print(row("plain network", number, peer.steps, seconds, truth, peer(test), uncertain=False), flush=True)
+        peer, steps = plain_network(process, momenta[part], values[part], seconds, used.units, used.layers)
+        print(row("plain network", number, steps, seconds, truth, peer(test), uncertain=False), flush=True)
     figures = {key: value for key, value in report.figures.items() if not key.endswith("points")}
     print(f"training: {json.dumps(figures)}", flush=True)
     found = speeds(element, surrogate, test)

@@ -55,6 +55,8 @@ _POINT_KEYS = ("points", "draw", "momenta", "values", "alpha_s", "test_points", 
 _MOST_HELD_OUT = 0.2
 #: True values and predictions of test points.
 Measured = tuple[FloatArray, Amplitude]
+#: Share of a Gaussian within one standard deviation, and how far that of the pulls may be off without a remark.
+_ONE_SIGMA, _COVERAGE_TOLERANCE = 0.6827, 0.1
 _ADVICE = "Name another model folder, take this back, or train again with --retrain."
 
 
@@ -325,10 +327,11 @@ def _doubts(tested: AmplitudeAccuracy, place: str) -> list[str]:
             f"{place}the largest 0.1 % of the amplitudes are predicted {abs(largest.mean_delta):.1%} too "
             f"{'large' if largest.mean_delta > 0 else 'small'} on the average"
         )
-    if not 0.8 < tested.systematic.width < 1.25:
+    pulls = tested.systematic
+    if not 0.8 < pulls.width < 1.25 or abs(pulls.coverage_68 - _ONE_SIGMA) > _COVERAGE_TOLERANCE:
         said.append(
-            f"{place}the learned errors are not what the test points show: the width of the pulls is "
-            f"{tested.systematic.width:.2f}"
+            f"{place}the learned errors are not what the test points show: the width of the pulls is {pulls.width:.2f} "
+            f"and {pulls.coverage_68:.0%} of the points are within one standard deviation; more training points help"
         )
     return said
 
