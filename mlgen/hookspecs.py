@@ -67,6 +67,8 @@ class Plugin:
         contract_version: The version of the contracts that it was written for, as a number: ``contract_version=1``,
             not `mlgen.stages.CONTRACT_VERSION`, which is that of whatever mlgen is installed.
         classical: Whether it is the tool that a chain uses where the card names none; one plugin of a stage.
+        corrects_surrogates: Whether an unweighting asks for the true weights of what a surrogate's weights let pass, so
+            that a chain with a surrogate in the place of its matrix elements is exact.
 
     Raises:
         TypeError: A field is of another type.
@@ -82,6 +84,7 @@ class Plugin:
     references: tuple[str, ...] = ()
     contract_version: int = field(kw_only=True)
     classical: bool = field(default=False, kw_only=True)
+    corrects_surrogates: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         what = _named("plugin", self.name)
@@ -89,6 +92,9 @@ class Plugin:
         _require(what, "exactness", self.exactness, Exactness)
         _require(what, "contract_version", self.contract_version, int)
         _require(what, "classical", self.classical, bool)
+        _require(what, "corrects_surrogates", self.corrects_surrogates, bool)
+        if self.corrects_surrogates and self.stage is not Stage.UNWEIGHTING:
+            raise ValueError(f"{what}: only an unweighting corrects surrogates, and its stage is {self.stage.value}")
         taken = PLUGIN_KEYS | {Stage.PHASE_SPACE: SAMPLER_KEYS, Stage.AMPLITUDE: AMPLITUDE_KEYS}.get(
             self.stage, frozenset()
         )

@@ -338,12 +338,19 @@ class Candidates:
     """A batch of weighted events that are to be unweighted.
 
     Where true weights are dear, a first look can do with what a surrogate says, and ask for the true weights of the
-    survivors only.
+    survivors only. A surrogate's weight is a guess: where it is zero or negative, the true one may be neither.
 
     Args:
         weight: What is known of each candidate's weight, ``(n,)``, in the unit of the event file.
         exact_weight: Returns the true weights of the candidates with the given indices, ``(k,)`` for ``(k,)``; None
-            where `weight` is the true one already.
+            where `weight` is the true one already. Asked again, it gives the same, and the host knows it by then.
+        features: Numbers of order one that the true weight may be learned from, relative to `weight`, ``(n, f)``; None
+            where there is nothing to learn.
+        vanishes: Which candidates are known to have a true weight of zero, because they are outside the cuts for
+            instance, ``(n,)``; None where that is known of none. They count among the candidates, nothing else.
+        groups: What the candidates can be told apart by, ``(n,)`` numbers from 0 each: their ``"process"``, the
+            ``"channel"`` of phase space that they were drawn from. Names that make no sense are not there.
+        cost_ratio: What a true weight costs, in units of what a candidate costs without it; None where not known.
 
     References:
         Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964.
@@ -351,6 +358,10 @@ class Candidates:
 
     weight: FloatArray
     exact_weight: Callable[[IntArray], FloatArray] | None = None
+    features: FloatArray | None = None
+    vanishes: npt.NDArray[np.bool_] | None = None
+    groups: Mapping[str, IntArray] = field(default_factory=dict)
+    cost_ratio: float | None = None
 
     def all_exact(self) -> FloatArray:
         """Return the true weight of every candidate, ``(n,)``, however dear."""
@@ -378,13 +389,23 @@ class UnweightingReport:
         candidates: Events looked at.
         accepted: Events kept.
         efficiency: ``accepted / candidates``.
-        maximum_weight: Largest true weight that is still unweighted, in the candidates' unit.
+        maximum_weight: Largest true weight that is still unweighted, in the candidates' unit; the largest of these
+            where there are several.
         overweight_events: Kept events whose weight exceeded that.
         overweight_share: Share of the cross section that is in their excess.
         largest_overweight: Largest ratio of a weight to the maximum.
         negative_fraction: Share of kept events with a negative weight.
         effective_sample_size: (sum w)^2 / sum w^2 of the kept events (Kish).
         remarks: What a user should know of these weights, in sentences.
+        true_evaluations: True weights that were asked for, by `prepare` too; one that was asked for twice counts twice.
+            None where all were known.
+        first_stage_efficiency: Share of the candidates that a surrogate's weight lets pass; None without one.
+        second_stage_efficiency: Share of these that the true weight accepts; likewise.
+        hit_or_miss_efficiency: What a hit-or-miss on the true weights would accept with as large a share of
+            overweights, estimated from the true weights that are known; likewise.
+        mean_weight: Mean of the true weights of all candidates, the cross section; None where the caller knows it, of
+            all true weights.
+        mean_weight_error: Its standard error; likewise.
     """
 
     candidates: int
@@ -397,12 +418,38 @@ class UnweightingReport:
     negative_fraction: float
     effective_sample_size: float
     remarks: tuple[str, ...] = ()
+    true_evaluations: int | None = None
+    first_stage_efficiency: float | None = None
+    second_stage_efficiency: float | None = None
+    hit_or_miss_efficiency: float | None = None
+    mean_weight: float | None = None
+    mean_weight_error: float | None = None
 
 
 class Unweighter(Contract):
     """Unit-weight events from weighted ones."""
 
     stage = Stage.UNWEIGHTING
+
+    @property
+    def learns(self) -> bool:
+        """Whether `train` has to be called before `prepare`; it may depend on the settings."""
+        return False
+
+    def train(
+        self, candidates: Iterable[Candidates], rng: np.random.Generator, progress: ProgressCallback = no_progress
+    ) -> TrainingReport:
+        """Learn the true weights of candidates from their features. Only where `learns` says so.
+
+        Args:
+            candidates: Batches without an end, with `features`; as many are taken as are needed.
+            rng: Source of all randomness.
+            progress: Told how far the training is.
+
+        Raises:
+            mlgen.errors.TrainingError: The candidates do not allow it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} learns nothing")
 
     @abc.abstractmethod
     def prepare(self, candidates: Iterable[Candidates]) -> None:
@@ -419,6 +466,14 @@ class Unweighter(Contract):
     @abc.abstractmethod
     def report(self) -> UnweightingReport:
         """Figures of all batches so far."""
+
+    def normalisation(self) -> float:
+        """Return a factor for all weights given out since `prepare`, known once every batch was unweighted.
+
+        With it, they average to the best estimate of the candidates' mean weight. One where the true weight of every
+        candidate is known to `prepare`; otherwise one within the statistical error of what `prepare` asked for.
+        """
+        return 1.0
 
 
 class EventGenerator(Contract):

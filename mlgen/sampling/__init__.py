@@ -15,7 +15,7 @@ The plugin `flat` is this and little more. A sampler of another kind can use the
 - `evaluate` and `check_integrand`: errors in words for an integrand that breaks its contract;
 - `systematic_counts`, `proportional_to`, `WeightMoments`: how often each channel is drawn;
 - `prior_of_drawn`: prior channel weights without the channels that are never drawn;
-- `point_weights`, `unweighting_efficiency`: how good the points are;
+- `point_weights`, `unweighting_efficiency`, `maximum_at_overweight_share`: how good the points are;
 - `remark_on_dropped`, `check_arrays`: for the training's report, and for ``from_state``.
 """
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 from mlgen.sampling.channel_probabilities import BoolArray, proportional_to, systematic_counts
 from mlgen.sampling.channel_sampler import ChannelSampler
 from mlgen.sampling.dropped_channels import remark_on_dropped
-from mlgen.sampling.efficiency import OVERWEIGHT_SHARE, unweighting_efficiency
+from mlgen.sampling.efficiency import OVERWEIGHT_SHARE, maximum_at_overweight_share, unweighting_efficiency
 from mlgen.sampling.evaluation import EvaluatedBatch, check_integrand, evaluate, evaluated_batches
 from mlgen.sampling.point_weights import point_weights
 from mlgen.sampling.prior_weights import prior_of_drawn
@@ -41,6 +41,7 @@ __all__ = [
     "check_integrand",
     "evaluate",
     "evaluated_batches",
+    "maximum_at_overweight_share",
     "point_weights",
     "prior_of_drawn",
     "proportional_to",
