@@ -8,8 +8,9 @@ from typing import Any
 from mlgen.hookspecs import Plugin, hookimpl
 from mlgen.stages import Exactness, Stage
 from mlgen_unweighting.settings import HitOrMissSettings
+from mlgen_unweighting.two_stage_settings import TwoStageSettings
 
-__all__ = ["HitOrMissSettings", "mlgen_unweighting"]
+__all__ = ["HitOrMissSettings", "TwoStageSettings", "mlgen_unweighting"]
 
 
 def _hit_or_miss() -> type[Any]:
@@ -18,9 +19,15 @@ def _hit_or_miss() -> type[Any]:
     return HitOrMiss
 
 
+def _two_stage() -> type[Any]:
+    from mlgen_unweighting.two_stage import TwoStage
+
+    return TwoStage
+
+
 @hookimpl
 def mlgen_unweighting() -> Iterator[Plugin]:
-    """Offer hit-or-miss unweighting."""
+    """Offer hit-or-miss and two-stage unweighting."""
     yield Plugin(
         name="hit-or-miss",
         stage=Stage.UNWEIGHTING,
@@ -30,4 +37,15 @@ def mlgen_unweighting() -> Iterator[Plugin]:
         summary="accepts with probability |w| / w_max; overweights keep their excess, signs are kept",
         references=("arXiv:2001.10028", "arXiv:2109.11964"),
         contract_version=1,
+    )
+    yield Plugin(
+        name="two-stage",
+        stage=Stage.UNWEIGHTING,
+        factory=_two_stage,
+        settings=TwoStageSettings,
+        exactness=Exactness.EXACT,
+        summary="accepts by a surrogate's weight, then by the true weight of what is left; exact for any surrogate",
+        references=("arXiv:2109.11964", "arXiv:2301.13562"),
+        contract_version=1,
+        corrects_surrogates=True,
     )

@@ -26,12 +26,17 @@ class WeightHistogram:
 
     Within a bin the weights differ only in their lower 42 bits, which are summed as integers: the sums are exact and
     do not depend on the order or on the batches in which the weights came.
+
+    Args:
+        edge: One more edge, not negative, in the unit of the weights; it parts the bin that it lies in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, edge: float = 0.0) -> None:
+        self.edge = edge
         self.count = 0
         self.zeros = 0
         self.largest = 0.0
+        # Twice the upper bits, and one more for weights from `edge` upwards.
         self._keys = np.empty(0, np.int64)
         # One row for each bin: count, sum of the upper half of the low bits, sum of the lower half.
         self._sums = np.empty((0, 3), np.int64)
@@ -47,7 +52,7 @@ class WeightHistogram:
         bits = occupied.view(np.int64)
         low = bits & ((1 << _LOW_BITS) - 1)
         rows = np.stack([np.ones_like(low), low >> _HALF_BITS, low & _HALF_MASK], axis=1)
-        keys = np.concatenate([self._keys, bits >> _LOW_BITS])
+        keys = np.concatenate([self._keys, (bits >> _LOW_BITS << 1) + (occupied >= self.edge)])
         rows = np.concatenate([self._sums, rows])
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
@@ -58,13 +63,19 @@ class WeightHistogram:
     @property
     def lower_edges(self) -> FloatArray:
         """Smallest weight of each occupied bin, ascending, ``(bins,)``."""
-        return _as_float(self._keys << _LOW_BITS)
+        return np.where(self._keys & 1, np.maximum(self._bases, self.edge), self._bases)
 
     @property
     def upper_edges(self) -> FloatArray:
         """Upper edge of each occupied bin, ``(bins,)``; the last one is the largest weight itself."""
-        edges = _as_float((self._keys + 1) << _LOW_BITS)
+        edges = _as_float(((self._keys >> 1) + 1) << _LOW_BITS)
+        edges = np.where(self._keys & 1, edges, np.minimum(edges, self.edge))
         return np.minimum(edges, self.largest)
+
+    @property
+    def _bases(self) -> FloatArray:
+        """The doubles whose lower bits are all zero, one for each occupied bin; an extra edge does not count."""
+        return _as_float(self._keys >> 1 << _LOW_BITS)
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
@@ -76,7 +87,7 @@ class WeightHistogram:
 
         In that unit no sum can overflow.
         """
-        edges = self.lower_edges
+        edges = self._bases
         low = self._sums[:, 1] * float(1 << _HALF_BITS) + self._sums[:, 2]
         return self.counts * (edges / self.largest) + low * (np.spacing(edges) / self.largest)
 
@@ -86,6 +97,7 @@ class WeightHistogram:
         Args:
             maximum: Must not lie inside an occupied bin, so that the sum is exact; the largest weight may.
         """
+        maximum = min(maximum, self.largest)
         above = self.lower_edges >= maximum
         below = math.fsum(self.relative_sums()[~above])
         total = below + float(self.counts[above].sum()) * (maximum / self.largest)

@@ -1,0 +1,147 @@
+"""True weights of a few candidates, chosen by what a surrogate says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlgen.sampling import unweighting_efficiency
+from mlgen.stages import IntArray
+
+FloatArray = npt.NDArray[np.float64]
+
+#: The pilot decides on maxima, which may be any: its random numbers are the same in every run.
+_SEED = 2109_11964
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """Candidates whose true weights are known, and that stand for all.
+
+    Args:
+        surrogate: Weights of the surrogate, ``(k,)``.
+        exact: True weights, ``(k,)``.
+        multiplicity: How many of all candidates each stands for, ``(k,)``, so that sums over these with it are unbiased
+            estimates of sums over all.
+        number: Place of each among all candidates, from 0, ``(k,)``.
+    """
+
+    surrogate: FloatArray
+    exact: FloatArray
+    multiplicity: FloatArray
+    number: IntArray
+
+    def ratios(self) -> tuple[float, float]:
+        """Mean true weight over mean surrogate weight, as they are and of the moduli; zero where there is no mean."""
+        ratios = []
+        for top, bottom in ((self.exact, self.surrogate), (np.abs(self.exact), np.abs(self.surrogate))):
+            mean = math.fsum(self.multiplicity * bottom)
+            ratios.append(math.fsum(self.multiplicity * top) / mean if mean else 0.0)
+        return ratios[0], ratios[1]
+
+    def efficiency(self, overweight_share: float) -> float:
+        """Share of the candidates that a hit-or-miss on the true weights would accept."""
+        return unweighting_efficiency(self.exact, self.multiplicity, overweight_share)
+
+    def largest_share(self) -> float:
+        """Largest true modulus in units of the sum over all candidates."""
+        modulus = np.abs(self.exact)
+        return float(modulus.max() / math.fsum(modulus * self.multiplicity))
+
+    def spread(self) -> float:
+        """Relative standard deviation of true weight over surrogate weight, of survivors; NaN where there are none."""
+        known = self.surrogate > 0
+        number = self.multiplicity[known] * self.surrogate[known]
+        if not number.sum():
+            return math.nan
+        ratio = self.exact[known] / self.surrogate[known]
+        mean = np.average(ratio, weights=number)
+        return float(np.sqrt(np.average((ratio - mean) ** 2, weights=number)) / abs(mean)) if mean else math.nan
+
+
+class PilotSample:
+    r"""Chooses `size` of a stream of candidates, about in proportion to a size :math:`z_i > 0` of each.
+
+    Priority sampling: with a uniform number :math:`u_i` of each, those with the largest priorities :math:`z_i / u_i`
+    are kept, and with the largest priority :math:`\tau` that is not, one of them stands for
+    :math:`\max(1, \tau / z_i)` candidates. Memory does not grow with the stream, except for a reference to each batch
+    that has a candidate in the sample.
+
+    Args:
+        size: Candidates that are kept.
+
+    References:
+        Duffield, Lund, Thorup, J. ACM 54, 6 (2007), arXiv:cs/0509026.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rng = np.random.default_rng(_SEED)
+        self._rows = np.empty((0, 6))
+        self._threshold = 0.0
+        self._exact: dict[int, Callable[[IntArray], FloatArray]] = {}
+
+    def add(
+        self,
+        index: IntArray,
+        surrogate: FloatArray,
+        size: FloatArray,
+        exact_weight: Callable[[IntArray], FloatArray],
+        before: int,
+    ) -> None:
+        """Offer candidates of one batch.
+
+        Args:
+            index: Their places in the batch, ``(n,)``.
+            surrogate: Their weights, ``(n,)``.
+            size: What they are chosen in proportion to, ``(n,)``, positive.
+            exact_weight: True weights of candidates of the batch, by place.
+            before: Candidates of earlier batches.
+        """
+        batch = len(self._exact)
+        # A uniform number of zero would be an infinite priority.
+        priority = size / (1.0 - self._rng.random(len(size)))
+        chosen = np.flatnonzero(priority > self._threshold)
+        if not len(chosen):
+            return
+        self._exact[batch] = exact_weight
+        new = np.stack(
+            [
+                priority[chosen],
+                size[chosen],
+                surrogate[chosen],
+                np.full(len(chosen), float(batch)),
+                index[chosen].astype(np.float64),
+                index[chosen] + float(before),
+            ],
+            axis=1,
+        )
+        rows = np.concatenate([self._rows, new])
+        if len(rows) > self._size:
+            rows = rows[np.argsort(-rows[:, 0], kind="stable")]
+            self._threshold = float(rows[self._size, 0])
+            rows = rows[: self._size]
+        self._rows = rows
+
+    def evaluated(self, size: int) -> Pilot:
+        """Ask for the true weights of those that were chosen, or of as many with the largest priorities."""
+        rows, threshold = self._rows, self._threshold
+        if len(rows) > size:
+            rows = rows[np.argsort(-rows[:, 0], kind="stable")]
+            rows, threshold = rows[:size], float(rows[size, 0])
+        rows = rows[np.argsort(rows[:, 5])]
+        exact = np.empty(len(rows))
+        batches = rows[:, 3].astype(np.int64)
+        for batch in np.unique(batches):
+            own = batches == batch
+            exact[own] = self._exact[int(batch)](rows[own, 4].astype(np.int64))
+        return Pilot(
+            surrogate=rows[:, 2],
+            exact=exact,
+            multiplicity=np.maximum(1.0, threshold / rows[:, 1]),
+            number=rows[:, 5].astype(np.int64),
+        )

@@ -1,0 +1,183 @@
+"""The maxima of a two-stage unweighting that make an effective event cheapest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mlgen.sampling import maximum_at_overweight_share
+from mlgen_unweighting.pilot import Pilot
+from mlgen_unweighting.weight_histogram import WeightHistogram
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Maxima of the first stage that are tried; the cost is flat about its minimum.
+_TRIED = 32
+#: The smallest of them, in units of the mean.
+_SMALLEST = 0.02
+#: Higher floors that are tried, in units of the lowest: they pay off where a surrogate is far too small.
+_FLOORS = (3.0, 10.0, 30.0, 100.0)
+#: Factor by which the maximum is raised until the effective sample size is large enough.
+_STEP = 1.1
+#: Shares of the survivors that are tried where the best is wanted.
+EVALUATED_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625, 0.045, 0.03, 0.02, 0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class Maxima:
+    """What a two-stage unweighting goes by.
+
+    Args:
+        first: Surrogate weight from which on all candidates pass the first stage.
+        floor: Smallest surrogate weight that the first stage goes by.
+        second: Weight, divided by the probability to pass the first stage, from which on all survivors are accepted.
+        evaluated_share: Share of the survivors whose true weight is asked for.
+        first_efficiency: Share of the candidates that is expected to pass the first stage.
+        second_efficiency: Share of these that is expected to be accepted.
+        effective_share: Expected effective sample size in units of the accepted events.
+        cost: Of an effective event, in units of a candidate without its true weight.
+    """
+
+    first: float
+    floor: float
+    second: float
+    evaluated_share: float
+    first_efficiency: float
+    second_efficiency: float
+    effective_share: float
+    cost: float
+
+
+def cheapest_maxima(
+    pilot: Pilot,
+    sizes: WeightHistogram,
+    floor: float,
+    ratio: float,
+    cost_ratio: float,
+    overweight_share: float,
+    effective_share: float,
+    evaluated_shares: Sequence[float],
+) -> Maxima:
+    r"""Choose both maxima, the floor f, and the share of survivors whose true weight is asked for.
+
+    With the probability :math:`p_i = \min(1, \max(|s_i|, f) / s_\mathrm{max})` to pass the first stage, the second is a
+    hit-or-miss on :math:`y_i = |w_i| / p_i` up to :math:`y_\mathrm{max}`. For each :math:`s_\mathrm{max}`, that is the
+    smallest with at most `overweight_share` of the cross section in excess and an effective sample size of at least
+    `effective_share`. With the cost ratio r, the share q of survivors that are evaluated and the effective sample size
+    :math:`\alpha A` of A accepted events of N candidates, the cost of an effective event,
+
+    .. math:: \frac{N + r q \sum_i p_i}{\alpha A},
+
+    is smallest for the maxima that are returned. (arXiv:2109.11964, eq. (15), with the cost of the first stage in the
+    place of that of the surrogate.)
+
+    Args:
+        pilot: True weights of some candidates.
+        sizes: Distribution of :math:`|s|` over all candidates that may have a weight.
+        floor: Lowest floor that may be chosen.
+        ratio: Mean true weight over mean surrogate weight, which stands in for survivors that are not evaluated.
+        cost_ratio: Cost of a true weight, in units of a candidate without it.
+        overweight_share: Share of the cross section that may be in excess.
+        effective_share: Least effective sample size, in units of the accepted events.
+        evaluated_shares: Shares of survivors that are tried. Of several, the later ones only where no candidate of the
+            pilot would become an event of the other sign; the first is taken as it is.
+    """
+    search = _Search(pilot, sizes, ratio, cost_ratio, overweight_share, effective_share)
+    first, *others = evaluated_shares
+    mean = sizes.mean() if sizes.largest else floor
+    floors = [floor, *(factor * floor for factor in _FLOORS if factor * floor <= mean)]
+    best = min((search.best(one, (first,)) for one in floors), key=lambda maxima: maxima.cost)
+    # The share is looked for with the floor that was best for the first of them.
+    return search.best(best.floor, others, otherwise=best) if others else best
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks for the cheapest maxima, as `cheapest_maxima` says."""
+
+    pilot: Pilot
+    sizes: WeightHistogram
+    ratio: float
+    cost_ratio: float
+    overweight_share: float
+    effective_share: float
+
+    def best(self, floor: float, evaluated_shares: Sequence[float], otherwise: Maxima | None = None) -> Maxima:
+        """The cheapest with one floor; `otherwise` where no share can be taken, or none is cheaper."""
+        lowest, highest = max(floor, self.sizes.mean() * _SMALLEST), max(floor, self.sizes.largest)
+        tried = np.unique(np.append(np.geomspace(lowest, highest, _TRIED), floor))
+        passing = _passing(self.sizes, floor, tried)
+        found = [
+            self._maxima(floor, float(maximum), float(passed), share, any_sign=otherwise is None)
+            for maximum, passed in zip(tried, passing, strict=True)
+            for share in evaluated_shares
+        ]
+        usable = [maxima for maxima in (*found, otherwise) if maxima is not None]
+        return min(usable, key=lambda maxima: maxima.cost)
+
+    def _maxima(self, floor: float, maximum: float, passed: float, share: float, *, any_sign: bool) -> Maxima | None:
+        size = np.maximum(np.abs(self.pilot.surrogate), floor)
+        probability = np.minimum(1.0, size / maximum)
+        weight, number, other_sign = _second_stage(self.pilot, probability, floor, self.ratio, share)
+        if other_sign and not any_sign:
+            # Some truth is so far below the surrogate that it would be made up for by an event of the other sign.
+            return None
+        total = float(np.sum(number * weight))
+        second = maximum_at_overweight_share(weight, number, self.overweight_share)
+        second, accepted, effective = _raised(weight, number, second, total, self.effective_share)
+        return Maxima(
+            first=maximum,
+            second=second,
+            floor=floor,
+            evaluated_share=share,
+            first_efficiency=passed / self.sizes.count,
+            second_efficiency=accepted / passed,
+            effective_share=effective,
+            cost=(self.sizes.count + self.cost_ratio * share * passed) / (effective * accepted),
+        )
+
+
+def _second_stage(
+    pilot: Pilot, probability: FloatArray, floor: float, ratio: float, share: float
+) -> tuple[FloatArray, FloatArray, bool]:
+    """Weights that the second stage sees and how many survivors have each; whether one has the other sign."""
+    exact = pilot.exact / probability
+    number = pilot.multiplicity * probability
+    if share == 1:
+        return np.abs(exact), number, False
+    trusted = pilot.surrogate >= floor
+    stand_in = ratio * pilot.surrogate[trusted] / probability[trusted]
+    made_up = stand_in + (exact[trusted] - stand_in) / share
+    weight = np.concatenate([exact[~trusted], stand_in, made_up])
+    numbers = np.concatenate([number[~trusted], number[trusted] * (1 - share), number[trusted] * share])
+    other_sign = bool(np.any(made_up * exact[trusted] < 0))
+    return np.abs(weight), numbers, other_sign
+
+
+def _raised(
+    weight: FloatArray, number: FloatArray, maximum: float, total: float, wanted: float
+) -> tuple[float, float, float]:
+    """Raise a maximum until the effective sample size is large enough; with the events it leaves and that size."""
+    largest = float(weight.max())
+    while True:
+        relative = weight / maximum
+        accepted = float(np.sum(number * np.minimum(1.0, relative)))
+        squares = float(np.sum(number * relative * np.maximum(1.0, relative)))
+        effective = (total / maximum) ** 2 / (accepted * squares)
+        if effective >= wanted or maximum >= largest:
+            return maximum, accepted, effective
+        maximum = min(maximum * _STEP, largest)
+
+
+def _passing(sizes: WeightHistogram, floor: float, tried: FloatArray) -> FloatArray:
+    r"""Return :math:`\sum_i \min(1, \max(|s_i|, f) / s_\mathrm{max})` for each maximum, ``(tried,)``."""
+    if sizes.largest == 0:
+        return np.full(len(tried), float(sizes.count))
+    mean = sizes.relative_sums() * sizes.largest / sizes.counts
+    size = np.append(np.maximum(mean, floor), floor)
+    number = np.append(sizes.counts.astype(np.float64), float(sizes.zeros))
+    return np.array([math.fsum(number * np.minimum(1.0, size / maximum)) for maximum in tried])
