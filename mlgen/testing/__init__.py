@@ -15,7 +15,8 @@ and pytest runs everything that the contract asks: shapes and types, repeatabili
 words, and for an exact plugin that its sample is unbiased. What a class draws its data from is in its attributes and
 methods, and can be overridden. A test that fails says which rule was broken.
 
-Statistical tests use fixed seeds, and allow five standard errors.
+Statistical tests use fixed seeds, and allow five standard errors; those that an exact unweighting has to pass for a
+process with a known answer fail a correct one with a probability of 1e-4 each.
 """
 
 from __future__ import annotations

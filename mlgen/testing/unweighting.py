@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -15,15 +15,13 @@ from mlgen.stages import (
     Exactness,
     FloatArray,
     IntArray,
-    ProgressCallback,
     Unweighted,
     Unweighter,
     UnweightingReport,
-    no_progress,
 )
-from mlgen.testing.base import ContractTests
+from mlgen.testing.exactness import checked_normalisation, kept_in_bins, require_known_answer
+from mlgen.testing.known_surrogates import SURROGATES, Asked, Sample, batches
 from mlgen.testing.rules import (
-    Arrays,
     require,
     require_agreement,
     require_array,
@@ -31,8 +29,8 @@ from mlgen.testing.rules import (
     require_refusal,
     unchanged,
 )
+from mlgen.testing.unweighting_candidates import UnweighterCandidates, UnweighterT, with_surrogate
 
-UnweighterT = TypeVar("UnweighterT", bound=Unweighter)
 Observable = Callable[[FloatArray], FloatArray]
 
 #: Functions of a variable between 0 and 1 that the candidates' weights depend on.
@@ -44,45 +42,45 @@ OBSERVABLES: dict[str, Observable] = {
 }
 
 
-class UnweighterTests(ContractTests[UnweighterT]):
+#: What to look for where the sample is wrong with one of the `SURROGATES`.
+HINTS: dict[str, str] = {
+    "none": "is the excess of overweights kept?",
+    "good": "does exact_weight decide, and is the excess of overweights kept at every stage?",
+    "bad": "does exact_weight decide, and is the excess of overweights kept at every stage?",
+    "wrong": "can candidates pass whose surrogate is zero, negative or far too small, and is the excess of overweights "
+    "kept at every stage?",
+}
+
+
+class UnweighterTests(UnweighterCandidates[UnweighterT]):
     """Tests for an `mlgen.stages.Unweighter`.
 
-    The candidates have a variable x, uniform in 0 to 1, and weights that are spread over two orders of magnitude, grow
-    with x, are negative for a share of the events that depends on x, and are zero for one in ten. In most tests these
-    are the true weights; in some they come from a surrogate, and the true ones have to be asked for.
+    In most tests all true weights are known; in some the weights come from a surrogate, and the true ones have to be
+    asked for. A plugin that learns is trained first (`UnweighterCandidates.fresh`).
 
-    Attributes:
-        exactness: As registered; only an exact plugin has to be unbiased.
-        candidates: Number of candidates.
-        repetitions: Number of independent unweightings of the same candidates. Their spread gives the standard error,
-            so that the test of unbiasedness knows nothing of the method. Five standard errors of 25 repetitions
-            are exceeded by chance once in 25,000 times (Student's t with 24 degrees of freedom); the seed is fixed.
+    That an exact plugin is exact is tested with a process that has a known answer (`mlgen.testing.known_process`): the
+    cross section and ten distributions have to be the known ones, whatever a surrogate says (`SURROGATES`).
     """
 
-    exactness: ClassVar[Exactness] = Exactness.EXACT
-    candidates: ClassVar[int] = 20_000
-    repetitions: ClassVar[int] = 25
+    def test_progress_is_told(self) -> None:
+        """Where the plugin learns: the callback is called, counts up, and ends at the total."""
+        self._skip_unless_it_learns()
+        super().test_progress_is_told()
 
-    def sample(self) -> tuple[FloatArray, FloatArray]:
-        """Return the variable x and the weight of each candidate, each ``(candidates,)``; weights in pb."""
-        rng = self.rng(10)
-        x = rng.random(self.candidates)
-        weight = rng.lognormal(x, 0.6)
-        weight[rng.random(self.candidates) < 0.1 + 0.2 * x] *= -1
-        weight[rng.random(self.candidates) < 0.1] = 0.0
-        return x, weight
+    def test_training_report_can_be_kept(self) -> None:
+        """Where the plugin learns: the report is numbers and text, with curves that are finite."""
+        self._skip_unless_it_learns()
+        super().test_training_report_can_be_kept()
 
-    def learn(
-        self, implementation: UnweighterT, rng: np.random.Generator, progress: ProgressCallback = no_progress
-    ) -> None:
-        """Prepare with all candidates, in batches of different sizes."""
-        weight = self.sample()[1]
-        implementation.prepare(Candidates(part) for part in np.split(weight, [1, 1, len(weight) // 3]))
+    def test_prepare_before_training_is_refused(self) -> None:
+        """Where the plugin learns, it needs a training first."""
+        self._skip_unless_it_learns()
+        candidates = [self.surrogate_candidates()]
+        require_refusal(lambda: self.make().prepare(candidates), "prepare() before train()")
 
-    def use(self, implementation: UnweighterT, rng: np.random.Generator) -> Arrays:
-        """Unweight all candidates."""
-        kept = implementation.unweight(Candidates(self.sample()[1]), rng)
-        return {"index": kept.index, "weight": kept.weight}
+    def _skip_unless_it_learns(self) -> None:
+        if not self.make().learns:
+            pytest.skip("the plugin learns nothing")
 
     def test_other_seed_gives_another_result(self) -> None:
         """Unless nothing is random, which is when every candidate with a weight is kept."""
@@ -105,12 +103,19 @@ class UnweighterTests(ContractTests[UnweighterT]):
             _check_shape(ready.unweight(Candidates(weights), self.rng(1)), len(weights))
 
     def test_inputs_are_not_changed(self) -> None:
-        """Neither pass writes into the weights."""
-        weight = self.sample()[1]
-        implementation = self.make()
-        with unchanged({"weight": weight}, "the weights that are handed over must not be changed"):
-            implementation.prepare([Candidates(weight)])
-            implementation.unweight(Candidates(weight), self.rng(1))
+        """Neither pass writes into the weights, or into what else candidates have."""
+        true, surrogate = Candidates(self.sample()[1]), self.surrogate_candidates()
+        for candidates in (true, surrogate):
+            given = {
+                "weight": candidates.weight,
+                "features": candidates.features,
+                "true weight": candidates.all_exact(),
+            }
+            arrays = {name: array for name, array in given.items() if array is not None}
+            implementation = self.fresh()
+            with unchanged(arrays, "what is handed over must not be changed"):
+                implementation.prepare([candidates])
+                implementation.unweight(candidates, self.rng(1))
 
     def test_signs_are_kept(self) -> None:
         """An accepted candidate has the sign that it had."""
@@ -128,18 +133,38 @@ class UnweighterTests(ContractTests[UnweighterT]):
     def test_cross_section_is_kept(self) -> None:
         """The average weight of accepted events estimates that of the candidates, also with a surrogate's weights."""
         self._skip_unless_exact()
-        weight = self.sample()[1]
-        for candidates, which in (
-            (Candidates(weight), ""),
-            (self._surrogate_candidates(), "; weights of a surrogate"),
-        ):
-            implementation = self.make()
-            implementation.prepare([candidates])
-            means = [
-                np.mean(implementation.unweight(candidates, self.rng(100 + i)).weight) for i in range(self.repetitions)
-            ]
-            rule = "the mean weight of accepted events has to be that of the candidates, the cross section"
+        x, weight = self.sample()
+        rule = "the mean weight of accepted events has to be that of the candidates, the cross section"
+        for which in ("", "; weights of a surrogate"):
+            means = []
+            for repetition in range(self.repetitions):
+                # In another order, so that another part of the candidates comes first.
+                order = self.rng(300 + repetition).permutation(len(weight))
+                candidates = with_surrogate(x, weight, self.rng(11), order) if which else Candidates(weight[order])
+                implementation = self.fresh()
+                implementation.prepare([candidates])
+                kept = implementation.unweight(candidates, self.rng(100 + repetition))
+                means.append(np.mean(kept.weight) * checked_normalisation(implementation))
             require_agreement(np.array(means), float(np.mean(weight)), rule + which)
+
+    @pytest.mark.parametrize("surrogate", SURROGATES)
+    def test_exact(self, surrogate: str) -> None:
+        """The cross section and ten distributions of a process are the known ones, whatever the surrogate says."""
+        self._skip_unless_exact()
+        contents = kept_in_bins(self.trained_for(surrogate), surrogate, self.seed)
+        rule = f"surrogate '{surrogate}': the kept events are not distributed as the candidates ({HINTS[surrogate]})"
+        require_known_answer(contents, rule)
+
+    @pytest.mark.parametrize("surrogate", SURROGATES)
+    def test_exact_with_overweights(self, surrogate: str) -> None:
+        """Ten distributions are the known ones also where the first pass did not see the heaviest candidates."""
+        self._skip_unless_exact()
+        contents = kept_in_bins(self.trained_for(surrogate), surrogate, self.seed, with_overweights=True)
+        rule = (
+            f"surrogate '{surrogate}', prepared without the heaviest candidates: the kept events are not distributed "
+            f"as the candidates ({HINTS[surrogate]})"
+        )
+        require_known_answer(contents, rule, shapes_only=True)
 
     def test_unbiased(self) -> None:
         """Weighted averages over accepted events estimate those over candidates."""
@@ -159,21 +184,9 @@ class UnweighterTests(ContractTests[UnweighterT]):
     def test_unbiased_with_surrogate_weights(self) -> None:
         """Also where the weights are a surrogate's: the true ones, of the candidates that need it, must decide."""
         self._skip_unless_exact()
-        candidates = self._surrogate_candidates()
+        candidates = self.surrogate_candidates()
         rule = "with a surrogate's weights, averages must be those with the true ones (is exact_weight used?)"
         self._check_averages(candidates, candidates, rule)
-
-    def _surrogate_candidates(self) -> Candidates:
-        """The sample with a surrogate's weights, and the true ones to be asked for."""
-        x, weight = self.sample()
-        # Off by up to a factor of two, in a way that depends on x, as a network is.
-        surrogate = weight * self.rng(11).uniform(0.5, 1.0, len(weight)) * (1 + x)
-
-        def exact_weight(index: IntArray) -> FloatArray:
-            require_array(index, np.shape(index), "iu", "the index that exact_weight was called with")
-            return weight[index]
-
-        return Candidates(surrogate, exact_weight)
 
     def _skip_unless_exact(self) -> None:
         if self.exactness is not Exactness.EXACT:
@@ -182,7 +195,7 @@ class UnweighterTests(ContractTests[UnweighterT]):
     def _check_averages(self, seen: Candidates, candidates: Candidates, rule: str) -> None:
         """Prepare with `seen`, unweight the `candidates`, and compare with averages over the sample."""
         x, weight = self.sample()
-        implementation = self.make()
+        implementation = self.fresh()
         implementation.prepare([seen])
         found: dict[str, list[float]] = {name: [] for name in OBSERVABLES}
         for repetition in range(self.repetitions):
@@ -197,27 +210,54 @@ class UnweighterTests(ContractTests[UnweighterT]):
     def test_report_agrees_with_the_result(self) -> None:
         """The report counts what was looked at and accepted, over all batches."""
         weight = self.sample()[1]
-        implementation = self.make()
-        self.learn(implementation, self.rng())
+        implementation = self.fresh()
+        implementation.prepare([Candidates(weight)])
         kept = [implementation.unweight(Candidates(part), self.rng(1)) for part in np.array_split(weight, 3)]
-        new = np.concatenate([part.weight for part in kept])
+        new = np.concatenate([part.weight for part in kept]) * checked_normalisation(implementation)
         report = implementation.report()
-        expected = {
+        expected: dict[str, float] = {
             "candidates": len(weight),
             "accepted": len(new),
             "efficiency": len(new) / len(weight),
-            "negative_fraction": np.mean(new < 0),
-            "effective_sample_size": np.sum(new) ** 2 / np.sum(new**2),
+            "negative_fraction": float(np.mean(new < 0)),
+            "effective_sample_size": float(np.sum(new) ** 2 / np.sum(new**2)),
         }
         for name, value in expected.items():
             told = getattr(report, name)
             require(np.isclose(told, value, rtol=1e-9), f"report: {name} is {told}; {value} is what was accepted")
         _check_report(report)
 
+    def test_true_evaluations_are_counted(self) -> None:
+        """Where the report counts true weights, it counts all that were asked for, in both passes."""
+        n = 5000
+        candidates = batches(Sample.draw(n, self.rng(14)), "bad", np.array_split(np.arange(n), 3))
+        implementation = self.trained_for("bad")()
+        implementation.prepare(candidates)
+        for batch in candidates:
+            implementation.unweight(batch, self.rng(1))
+        told = implementation.report().true_evaluations
+        weights = [batch.exact_weight for batch in candidates]
+        asked = sum(weight.asked for weight in weights if isinstance(weight, Asked))
+        if told is not None:
+            rule = "a candidate that both passes ask for counts twice"
+            require(told == asked, f"report: true_evaluations is {told}; exact_weight was asked for {asked} ({rule})")
+
+    def test_normalisation_is_one_where_all_true_weights_are_known(self) -> None:
+        """Nothing is left to estimate then; with a surrogate's weights it is a positive number at least."""
+        true, surrogate = Candidates(self.sample()[1]), self.surrogate_candidates()
+        for candidates in (true, surrogate):
+            implementation = self.fresh()
+            _both_passes(implementation, candidates, self.rng(1))
+            factor = checked_normalisation(implementation)
+            if candidates is true:
+                require(
+                    abs(factor - 1) < 1e-12, f"normalisation() is {factor}; it is 1 where all true weights are known"
+                )
+
     def test_report_before_anything_is_unweighted(self) -> None:
         """The report of nothing is all zero, not an error."""
-        implementation = self.make()
-        self.learn(implementation, self.rng())
+        implementation = self.fresh()
+        implementation.prepare([Candidates(self.sample()[1])])
         report = implementation.report()
         require(report.candidates == 0 == report.accepted, "report: nothing was unweighted yet, but it counts events")
         _check_report(report)
@@ -232,7 +272,7 @@ class UnweighterTests(ContractTests[UnweighterT]):
             ([np.array([1.0]), np.array([np.inf])], "prepare() with infinity"),
         ):
             candidates = [Candidates(batch) for batch in weights]
-            require_refusal(partial(self.make().prepare, candidates), what, [WeightError])
+            require_refusal(partial(self.fresh().prepare, candidates), what, [WeightError])
         for bad in (np.nan, np.inf, -np.inf):
             weights_with_bad = Candidates(np.array([1.0, bad]))
             require_refusal(
@@ -241,15 +281,55 @@ class UnweighterTests(ContractTests[UnweighterT]):
                 [WeightError],
             )
 
+    def test_unusable_true_weights_are_refused(self) -> None:
+        """True weights that are no numbers are a WeightError, in the pass that asks for them."""
+        surrogate = self.surrogate_candidates()
+        for bad in (np.nan, np.inf):
+
+            def exact_weight(index: IntArray, bad: float = bad) -> FloatArray:
+                return np.full(len(index), bad)
+
+            broken = dataclasses.replace(surrogate, exact_weight=exact_weight)
+            what = f"exact_weight that returns {bad}, in prepare() or at the latest in unweight()"
+            require_refusal(partial(_both_passes, self.fresh(), broken, self.rng()), what, [WeightError])
+
+    def test_surrogate_weights_that_are_no_numbers(self) -> None:
+        """They are a WeightError, or nobody looks at them."""
+        _, weight = self.sample()
+        surrogate = self.surrogate_candidates()
+        for bad in (np.nan, np.inf, -np.inf):
+            said = surrogate.weight.copy()
+            said[::7] = bad
+            implementation = self.fresh()
+            try:
+                kept = _both_passes(implementation, dataclasses.replace(surrogate, weight=said), self.rng())
+            except WeightError as error:
+                require(str(error).strip(), f"a surrogate's weight {bad}: WeightError was raised without a message")
+                continue
+            rule = f"with a surrogate's weights {bad}, a WeightError or the right result is expected"
+            _check_shape(kept, len(weight))
+            require(np.all(kept.weight * weight[kept.index] > 0), f"{rule}; signs are wrong")
+            mean = float(np.mean(kept.weight)) * checked_normalisation(implementation)
+            # Some thousand events are kept, or more: that is five standard deviations or more.
+            near = abs(mean / np.mean(weight) - 1) < 0.25
+            require(near, f"{rule}; the mean weight is {mean:.4g}, that of the candidates {np.mean(weight):.4g}")
+
     def test_wrong_shape_is_refused(self) -> None:
         """Weights of shape (n, 2) are an error."""
         wrong = Candidates(np.ones((4, 2)))
-        require_refusal(lambda: self.make().prepare([wrong]), "prepare() with weights of shape (4, 2)")
+        require_refusal(lambda: self.fresh().prepare([wrong]), "prepare() with weights of shape (4, 2)")
         require_refusal(lambda: self.ready().unweight(wrong, self.rng()), "unweight() with weights of shape (4, 2)")
 
     def test_unweighting_before_prepare_is_refused(self) -> None:
         """Without a first pass there is no maximum."""
-        require_refusal(lambda: self.make().unweight(Candidates(np.ones(3)), self.rng()), "unweight() before prepare()")
+        require_refusal(
+            lambda: self.fresh().unweight(Candidates(np.ones(3)), self.rng()), "unweight() before prepare()"
+        )
+
+
+def _both_passes(implementation: Unweighter, candidates: Candidates, rng: np.random.Generator) -> Unweighted:
+    implementation.prepare([candidates])
+    return implementation.unweight(candidates, rng)
 
 
 def _check_shape(kept: Unweighted, n: int) -> None:
