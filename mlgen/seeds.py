@@ -25,6 +25,7 @@ class Work(enum.IntEnum):
     INTEGRATE = 10
     DRAW_TRAINING_POINTS = 11
     TRAIN_AMPLITUDE = 12
+    TRAIN_UNWEIGHTING = 13
 
 
 def random_generator(seed: int, work: Work, batch: int = 0, *parts: int) -> np.random.Generator:

@@ -26,10 +26,13 @@ class OutsideError(UserError):
 
 @dataclass(slots=True)
 class GuardCounts:
-    """Points that surrogates were asked for, and those of them that lay outside the region of the training."""
+    """Points that surrogates were asked for; those of them that lay outside the region of the training; and those for
+    which a surrogate had no positive number.
+    """
 
     asked: int = 0
     outside: int = 0
+    unusable: int = 0
 
 
 class SurrogateElement(MatrixElement):
@@ -62,14 +65,18 @@ class SurrogateElement(MatrixElement):
         outside = self.part.domain.outside(ordered)
         self._counts.asked += len(momenta)
         self._counts.outside += int(np.count_nonzero(outside))
-        if self.outside == "flag" or not outside.any():
-            return self.part.predict(ordered, alpha_s).value
-        if self.outside == "stop":
+        if self.outside == "stop" and outside.any():
             raise self._refusal(ordered, outside)
+        exact = outside if self.outside == "matrix-element" else np.zeros(len(momenta), bool)
         values = np.empty(len(momenta))
-        values[outside] = self.exact.evaluate(np.ascontiguousarray(momenta[outside]), alpha_s[outside])
-        inside = ~outside
-        values[inside] = self.part.predict(ordered[inside], alpha_s[inside]).value
+        values[~exact] = self.part.predict(ordered[~exact] if exact.any() else ordered, alpha_s[~exact]).value
+        # A weight of zero would never become an event, and one that is no number is none: neither is for a surrogate
+        # to say.
+        unusable = ~exact & ~(np.isfinite(values) & (values > 0))
+        self._counts.unusable += int(np.count_nonzero(unusable))
+        exact = exact | unusable
+        if exact.any():
+            values[exact] = self.exact.evaluate(np.ascontiguousarray(momenta[exact]), alpha_s[exact])
         return values
 
     def draw_color_flows(self, momenta: FloatArray, uniform: FloatArray) -> npt.NDArray[np.intp]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mlgen.events import EventBatch
-from mlgen.stages import Points, Unweighted
+from mlgen.stages import Points, Unweighted, UnweightingReport
 
 
 def check_generated(batch: object, n: int, declared: Iterable[str]) -> None:
@@ -42,6 +42,32 @@ def check_unweighted(unweighted: object, candidates: int) -> None:
         raise ValueError(f"unweight() gave indices that are not ascending within the {candidates} candidates")
     if not np.all(np.isfinite(weight)):
         raise ValueError("unweight() gave a weight that is not finite")
+
+
+def check_normalisation(factor: object) -> float:
+    """Check the factor for all weights that an unweighter gave.
+
+    Raises:
+        ValueError: It is no positive number.
+    """
+    if not isinstance(factor, (int, float, np.number)) or not 0 < float(factor) < np.inf:
+        raise ValueError(f"normalisation() gave {factor!r}; a positive number is expected")
+    return float(factor)
+
+
+def check_mean_weight(report: UnweightingReport) -> tuple[float, float]:
+    """Return the mean of the true weights, and its error, that an unweighter found with those that it asked for.
+
+    Raises:
+        ValueError: It does not say them.
+    """
+    mean, error = report.mean_weight, report.mean_weight_error
+    if mean is None or error is None or not (np.isfinite(mean) and np.isfinite(error)):
+        raise ValueError(
+            f"report() says mean_weight = {mean} and mean_weight_error = {error}; where true weights were asked for of "
+            "some candidates only, nobody else knows the cross section: numbers are expected"
+        )
+    return float(mean), float(error)
 
 
 def check_points(points: object, n: int, dimensions: int, channels: int) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from mlgen.card import Card
 from mlgen.errors import CardError
 from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
 from mlgen.plugins import Registered, plugin_manager
-from mlgen.stages import Exactness, Settings, Stage
+from mlgen.stages import Exactness, Settings, Stage, Unweighter
 from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
@@ -54,7 +55,7 @@ class Plan:
     """What is going to happen: the source of events, the stages, the files that come out.
 
     Events come from `inputs`, from `generator`, or from the card's [process] through `sampler`, with `amplitude` in the
-    place of its matrix elements.
+    place of its matrix elements. An unweighting may learn weights of its own, to do without some of these.
     """
 
     card: Card
@@ -66,6 +67,7 @@ class Plan:
     amplitude: PlannedStage | None = None
     force: bool = False
     retrain: bool = False
+    unweighting_learns: bool = False
 
     @property
     def budget(self) -> int | None:
@@ -80,11 +82,20 @@ class Plan:
         return tuple(stage for stage in every if stage is not None)
 
     @property
+    def corrected(self) -> bool:
+        """Whether the unweighting asks for the true weights of what a surrogate's weights let pass."""
+        if self.unweighting is None or not self.unweighting.registered.offer.corrects_surrogates:
+            return False
+        return self.amplitude is not None or self.unweighting_learns
+
+    @property
     def exactness(self) -> Exactness:
-        """A chain is as exact as its weakest stage."""
-        approximate = any(stage.exactness is Exactness.APPROXIMATE for stage in self.stages)
-        approximate |= any(section.uses_surrogate for section in self.card.model.reweighting)
-        return Exactness.APPROXIMATE if approximate else Exactness.EXACT
+        """A chain is as exact as its weakest stage, unless another one corrects that."""
+        weak = [stage for stage in self.stages if stage.exactness is Exactness.APPROXIMATE]
+        if self.corrected and self.unweighting not in weak:
+            weak = [stage for stage in weak if stage is not self.amplitude]
+        reweighted = any(section.uses_surrogate for section in self.card.model.reweighting)
+        return Exactness.APPROXIMATE if weak or reweighted else Exactness.EXACT
 
 
 def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, training_only: bool = False) -> Plan:
@@ -115,6 +126,12 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
         raise CardError(f"{card.source}: [input] file: standard input ('-') can be read once only")
     generator = _planned(card, Stage.GENERATOR)
     unweighting = _planned(card, Stage.UNWEIGHTING)
+    if _learns(unweighting):
+        raise CardError(
+            f"{card.place('unweighting')}: [unweighting]: it is to learn the weights of events, and those of a file or "
+            "of a generator are known; leave that setting out, or give a [process]"
+        )
+    _check_unweighting_model(card, unweighting)
     _check_model(generator, retrain)
     if not inputs and not (generator and generator.trained):
         missing = f" ('{generator.model}' is not there)" if generator and generator.model else ""
@@ -151,16 +168,42 @@ def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
 
 def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool) -> Plan:
     sampler, amplitude, unweighting = _planned_stages(card, retrain)
+    learns = _learns(unweighting)
+    if learns and amplitude is not None:
+        raise CardError(
+            f"{card.place('unweighting')}: [unweighting]: it is to learn the weights of events, and there is an "
+            "[amplitude] that gives them; leave one of the two out"
+        )
+    if learns:
+        _check_model(unweighting, retrain)
+    else:
+        _check_unweighting_model(card, unweighting)
     outputs: tuple[Path, ...] = ()
     if training_only:
-        section = "phase_space" if amplitude is None else "amplitude"
-        if (sampler if amplitude is None else amplitude).model is None:
+        section, trained = "phase_space", sampler
+        if learns and unweighting is not None:
+            section, trained = "unweighting", unweighting
+        elif amplitude is not None:
+            section, trained = "amplitude", amplitude
+        if trained.model is None:
             raise CardError(f'{card.source}: training needs a place for the model: [{section}] model = "FOLDER"')
     else:
         outputs = _planned_outputs(card, (), force=force)
         if card.model.run.events is None:
             raise CardError(f"{card.source}: [run] events is missing: how many events of the process to write")
-    return Plan(card, (), outputs, None, unweighting, sampler, amplitude, force, retrain)
+    return Plan(card, (), outputs, None, unweighting, sampler, amplitude, force, retrain, learns)
+
+
+def _learns(unweighting: PlannedStage | None) -> bool:
+    """Whether an unweighting has to be trained, with the card's settings."""
+    if unweighting is None or not unweighting.registered.offer.corrects_surrogates:
+        return False
+    return cast(Unweighter, plugin_manager().create(unweighting.registered, unweighting.settings)).learns
+
+
+def _check_unweighting_model(card: Card, unweighting: PlannedStage | None) -> None:
+    if unweighting is not None and unweighting.model is not None:
+        raise CardError(f"{card.place('unweighting', 'model')}: [unweighting] model: it learns nothing; leave it out")
 
 
 def _plan_points(card: Card, retrain: bool, training_only: bool) -> Plan:
@@ -261,8 +304,6 @@ def _planned(card: Card, stage: Stage) -> PlannedStage | None:
         return None
     registered = plugin_manager().find(stage, section.plugin)
     settings = card.check_settings(stage, registered.offer.settings)
-    if section.model is not None and stage is Stage.UNWEIGHTING:
-        raise CardError(f"{card.source}: [{stage.value}] model: unweighting keeps no model; leave it out")
     return PlannedStage(registered, settings, card.path(section.model) if section.model else None)
 
 

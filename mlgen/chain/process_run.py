@@ -8,65 +8,44 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import numpy as np
 
 import mlgen
-from mlgen.chain.checks import check_unweighted
+from mlgen.chain.candidate_pool import CandidatePool, KnownPool
+from mlgen.chain.checks import check_mean_weight, check_normalisation, check_unweighted
+from mlgen.chain.evaluation_costs import cost_ratio
 from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
 from mlgen.chain.process_source import grid_range, open_process
 from mlgen.chain.process_stages import TrainedStages, trained_stages
-from mlgen.chain.report import RunResult, StageResult, process_provenance, stage_result
-from mlgen.chain.spool import CandidateSpool, KeptCandidates
+from mlgen.chain.report import RunResult, StageResult, process_provenance
+from mlgen.chain.spool import ChosenEvents, TemporaryFiles
 from mlgen.chain.sums import Sums
+from mlgen.chain.surrogate_pool import SurrogatePool
 from mlgen.chain.timing import Timer
+from mlgen.chain.unweighters import crude_source, trained_unweighter
+from mlgen.chain.unweighting_figures import unweighting_figures
+from mlgen.chain.unweighting_gain import UnweightingCosts
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.chain.weight_efficiency import WeightModuli
 from mlgen.chain.writing import write_outputs
 from mlgen.errors import WeightError
 from mlgen.events import EventBatch
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugins import plugin_errors
 from mlgen.seeds import Work, random_generator
-from mlgen.stages import Candidates, FloatArray, IntArray, Progress, Reporter, Unweighter, silent
+from mlgen.stages import Progress, ProgressCallback, Reporter, Unweighter, UnweightingReport, silent
 
 #: Candidates of the smallest and of the largest batch.
 SMALLEST_BATCH = 1_000
-LARGEST_BATCH = 10_000
+LARGEST_BATCH = 32_768
 #: How many more candidates a round may have than all before it.
 LARGEST_GROWTH = 8.0
 #: Candidates beyond those that the efficiency so far asks for, so that one round more is seldom needed.
 MARGIN = 1.05
-
-
-@dataclasses.dataclass(slots=True)
-class _Chosen:
-    """What is known of the events that are written; which ones they are is in the spool.
-
-    Args:
-        spool: Where they are kept.
-        limit: Number of events that are wanted; what is chosen beyond that is counted only.
-    """
-
-    spool: CandidateSpool
-    limit: int
-    count: int = 0
-    largest: float = 0.0
-    negative: bool = False
-
-    def __post_init__(self) -> None:
-        self.spool.forget_choice()
-
-    def add(self, places: IntArray, weight: FloatArray) -> None:
-        """Choose events of the next batch, by place among its candidates that do not vanish."""
-        left = max(self.limit - self.count, 0)
-        self.count += len(places)
-        self.spool.choose(places[:left], weight[:left])
-        self.largest = max(self.largest, float(np.abs(weight[:left]).max(initial=0.0)))
-        self.negative |= bool(np.any(weight[:left] < 0))
 
 
 def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
@@ -89,14 +68,13 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
         process = open_process(plan.card)
     with timer("training"):
         trained = trained_stages(plan, process, reporter)
-    run = _ProcessRun(plan, trained, reporter, timer)
-    particles = len(process.subprocesses[0].pdg_ids)
-    with CandidateSpool(particles) as spool:
+    with TemporaryFiles() as files:
+        run = _ProcessRun(plan, trained, files, reporter, timer)
         unweighting: tuple[StageResult, ...] = ()
         if plan.unweighting is None:
-            chosen = run.weighted(spool)
+            chosen = run.weighted()
         else:
-            chosen, unweighting = run.unweighted(spool)
+            chosen, unweighting = run.unweighted(plan.unweighting)
         stages = (*run.trained_results(), *unweighting)
         run_info = process.run_info(run.cross_section, run.error, chosen.largest, negative=chosen.negative)
         run_info = trained.declared(run_info)
@@ -106,7 +84,7 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
             generator=f"mlgen {mlgen.__version__}",
             init_text=f'<generator name="mlgen" version="{mlgen.__version__}"></generator>',
         )
-        count = write_outputs(plan, run_info, run.events(spool), plan.card.model.run.events, reporter, timer)
+        count = write_outputs(plan, run_info, run.events(chosen), plan.card.model.run.events, reporter, timer)
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
@@ -119,50 +97,83 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
         remarks=run.remarks(),
         provenance=record,
         weights=run.distribution if plan.unweighting is not None else None,
+        unweighted=run.accepted if plan.unweighting is not None else None,
     )
 
 
 class _ProcessRun:
-    """Draws candidates into a spool and chooses events among them."""
+    """Draws candidates into a pool and chooses events among them."""
 
-    def __init__(self, plan: Plan, trained: TrainedStages, reporter: Reporter, timer: Timer) -> None:
-        source = trained.source
-        self._plan, self._trained, self._source, self._reporter, self._timer = plan, trained, source, reporter, timer
+    def __init__(
+        self, plan: Plan, trained: TrainedStages, files: TemporaryFiles, reporter: Reporter, timer: Timer
+    ) -> None:
+        self._plan, self._trained, self._files = plan, trained, files
+        self._reporter, self._timer = reporter, timer
         self._wanted = cast(int, plan.card.model.run.events)
         self._seed = plan.card.model.run.seed
-        self._counts_before = dataclasses.replace(source.counts)
+        self._unweighter: Callable[[], Unweighter] | None = None
+        self._of_unweighting: StageResult | None = None
+        if plan.unweighting is not None:
+            with timer("training"):
+                made = trained_unweighter(plan, plan.unweighting, trained.exact, reporter)
+            self._unweighter, self._of_unweighting = made
+        self._counts_before = dataclasses.replace(trained.source.counts)
+        self._pool = self._opened_pool()
         self._moduli = WeightModuli()
         self._sums = Sums(0, np.zeros(1), np.zeros(1))
         self._scale = 1.0
+        self._estimate: tuple[float, float] | None = None
         self._remarks: list[str] = []
         self.distribution = WeightDistribution()
+        self.accepted = WeightDistribution()
+
+    def _opened_pool(self) -> CandidatePool:
+        plan, trained, timer = self._plan, self._trained, self._timer
+        particles = len(trained.source.process.subprocesses[0].pdg_ids)
+        if not plan.corrected:
+            work = "matrix element" if plan.amplitude is None else "surrogate"
+            return KnownPool(trained.source.timed(timer, work), self._seed, self._files, particles)
+        crude = crude_source(trained.exact) if plan.unweighting_learns else trained.source
+        keeper = plan.unweighting if plan.unweighting_learns else plan.amplitude
+        with timer("measuring costs"):
+            ratio = cost_ratio(keeper.model if keeper is not None else None, trained.exact, trained.elements or None)
+        return SurrogatePool(
+            crude.timed(timer, "surrogate"),
+            trained.exact.timed(timer, "matrix element"),
+            self._seed,
+            self._files,
+            particles,
+            cost_ratio=ratio,
+            features=plan.unweighting_learns,
+        )
 
     @property
     def cross_section(self) -> float:
         """In pb, from all candidates."""
-        return float(self._sums.mean[0]) * self._scale
+        return self._estimate[0] if self._estimate is not None else float(self._sums.mean[0]) * self._scale
 
     @property
     def error(self) -> float:
         """Standard error of the cross section in pb."""
-        return float(self._sums.error[0]) * self._scale
+        return self._estimate[1] if self._estimate is not None else float(self._sums.error[0]) * self._scale
 
-    def weighted(self, spool: CandidateSpool) -> _Chosen:
+    def weighted(self) -> ChosenEvents:
         """Draw until as many candidates as wanted do not vanish; all of them are events."""
+        pool = self._pool
         with self._reporter("drawing events") as progress, self._timer("candidates"):
-            while (missing := self._wanted - spool.kept) > 0:
-                share = spool.kept / spool.total if spool.kept else 1.0
-                self._draw(spool, missing / share * MARGIN, at_most=missing)
-                progress(Progress(spool.kept, self._wanted, "share that counts", spool.kept / spool.total))
-        kept, total = spool.kept, spool.total
+            while (missing := self._wanted - pool.kept) > 0:
+                share = pool.kept / pool.total if pool.kept else 1.0
+                self._draw(missing / share * MARGIN, at_most=missing)
+                progress(Progress(pool.kept, self._wanted, "share that counts", pool.kept / pool.total))
+        kept, total = pool.kept, pool.total
         share = (kept - 1) / (total - 1) if kept > 1 else kept / total
         # The same share goes into the cross section, so that the file agrees with its own <init>.
         self._scale = share / (kept / total)
-        chosen = _Chosen(spool, self._wanted)
-        for number in range(len(spool)):
-            weight = spool.weights(number)
-            weight = weight[weight != 0] * share
-            chosen.add(np.arange(len(weight)), weight)
+        chosen = ChosenEvents(self._files, self._wanted)
+        for number in range(len(pool)):
+            weight = pool.candidates(number).weight
+            index = np.flatnonzero(weight)
+            chosen.add(index, weight[index] * share)
         if kept < total:
             self._remarks.append(
                 f"{total - kept:,} of {total:,} candidates have weight zero and are not written; the weights are "
@@ -170,7 +181,7 @@ class _ProcessRun:
             )
         return chosen
 
-    def unweighted(self, spool: CandidateSpool) -> tuple[_Chosen, tuple[StageResult]]:
+    def unweighted(self, stage: PlannedStage) -> tuple[ChosenEvents, tuple[StageResult]]:
         """Draw in growing rounds until enough candidates are accepted; the first of these are the events.
 
         A round ends with an unweighting of all candidates so far, because what is accepted depends on the maximum,
@@ -179,43 +190,69 @@ class _ProcessRun:
         number of candidates depends on the weights through the share that is accepted, and so does the cross section,
         by much less than its error: a round is planned with a margin, and is seldom followed by another.
         """
-        stage = cast(PlannedStage, self._plan.unweighting)
+        pool = self._pool
         needed = float(self._wanted)
         while True:
             with self._reporter("drawing candidates") as progress, self._timer("candidates"):
-                while spool.total < needed or not spool.kept:
-                    self._draw(spool, needed - spool.total)
-                    progress(Progress(spool.total, math.ceil(needed)))
-            with self._timer("unweighting"):
-                unweighter, chosen = self._choose(stage, spool)
+                while pool.total < needed or not pool.kept:
+                    self._draw(needed - pool.total)
+                    progress(Progress(pool.total, math.ceil(needed)))
+            with self._reporter("unweighting") as progress, self._timer("unweighting"):
+                unweighter, chosen = self._choose(stage, progress)
             if chosen.count >= self._wanted:
                 break
             growth = min(self._wanted / max(chosen.count, 1) * MARGIN, LARGEST_GROWTH)
-            needed = max(spool.total * growth, spool.total + SMALLEST_BATCH)
+            needed = max(pool.total * growth, pool.total + SMALLEST_BATCH)
         with plugin_errors(stage.registered):
+            chosen.scale(check_normalisation(unweighter.normalisation()))
             report = unweighter.report()
-        figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
+        if self._plan.corrected:
+            with plugin_errors(stage.registered):
+                self._estimate = check_mean_weight(report)
         if chosen.count > self._wanted:
             self._remarks.append(f"{chosen.count:,} candidates were accepted; the first {self._wanted:,} are written")
-        return chosen, (stage_result(stage, figures=figures, remarks=report.remarks),)
+        for number in range(len(chosen)):
+            self.accepted.add(chosen.of(number)[1])
+        of_unweighting = cast(StageResult, self._of_unweighting)
+        result = dataclasses.replace(
+            of_unweighting,
+            figures={**of_unweighting.figures, **self._figures(report)},
+            remarks=(*of_unweighting.remarks, *report.remarks),
+        )
+        return chosen, (result,)
 
-    def events(self, spool: CandidateSpool) -> Iterator[EventBatch]:
+    def _figures(self, report: UnweightingReport) -> dict[str, float | int]:
+        figures = unweighting_figures(report)
+        if isinstance(self._pool, SurrogatePool):
+            # Of all rounds; a plugin knows of the last one.
+            figures["true_evaluations"] = self._pool.evaluations
+            if report.hit_or_miss_efficiency and report.accepted:
+                costs = UnweightingCosts.of_times(
+                    self._timer.seconds,
+                    self._pool.total,
+                    self._pool.evaluations,
+                    report.effective_sample_size,
+                    report.hit_or_miss_efficiency,
+                )
+                figures |= costs.figures()
+        return figures
+
+    def events(self, chosen: ChosenEvents) -> Iterator[EventBatch]:
         """Make the chosen candidates events, with colours, and with the uncertainty of a surrogate as named weights."""
-        for number in range(len(spool)):
-            places, weight = spool.chosen(number)
-            if not len(places):
+        for number in range(len(chosen)):
+            index, weight = chosen.of(number)
+            if not len(index):
                 continue
-            kept: KeptCandidates = spool.candidates(number)
-            momenta, subprocess = kept.momenta[places], kept.subprocess[places]
-            batch = self._source.process.events(
-                momenta,
-                subprocess,
+            kept = self._pool.events(number, index)
+            batch = self._trained.exact.process.events(
+                kept.momenta,
+                kept.subprocess,
                 weight,
-                kept.scale[places],
-                kept.alpha_s[places],
+                kept.scale,
+                kept.alpha_s,
                 random_generator(self._seed, Work.WRITE_EVENT, number),
             )
-            factors = self._trained.variations(momenta, subprocess)
+            factors = self._trained.variations(kept.momenta, kept.subprocess)
             yield dataclasses.replace(batch, variations={name: weight * factor for name, factor in factors.items()})
 
     def trained_results(self) -> tuple[StageResult, ...]:
@@ -224,6 +261,9 @@ class _ProcessRun:
         return (self._figures_of(sampler, self._trained.sampler_calls), *map(self._trained.guarded, others))
 
     def _figures_of(self, trained: StageResult, calls: int) -> StageResult:
+        if self._plan.corrected:
+            # The weights of all candidates are those of a surrogate.
+            return dataclasses.replace(trained, figures={**trained.figures, "candidates": self._sums.points})
         at_share = self._moduli.at_overweight_share(OVERWEIGHT_SHARE)
         figures = {
             **trained.figures,
@@ -237,45 +277,43 @@ class _ProcessRun:
 
     def remarks(self) -> tuple[str, ...]:
         """What the user should know."""
-        counts = counts_since(self._counts_before, self._source.counts)
+        counts = counts_since(self._counts_before, self._pool.source.counts)
         said = count_remarks(counts)
-        if said and counts.evaluated > self._sums.points:
-            surplus = counts.evaluated - self._sums.points
+        surplus = counts.evaluated - self._sums.points
+        if said and surplus > 0 and not self._plan.corrected:
             said.append(f"of the points evaluated the last {surplus:,} were not needed: {self._sums.points:,} are left")
         return (*self._plan.card.remarks, *said, *self._trained.remarks(), *self._remarks)
 
-    def _draw(self, spool: CandidateSpool, estimate: float, *, at_most: int | None = None) -> None:
-        """Draw one batch into the spool; with `at_most`, only up to the candidate that is the last one needed."""
-        number = len(spool)
-        n = min(LARGEST_BATCH, max(math.ceil(estimate), SMALLEST_BATCH))
-        batch = self._source.draw(n, random_generator(self._seed, Work.SAMPLE_PHASE_SPACE, number))
-        kept = self._source.events(batch, random_generator(self._seed, Work.DRAW_SUBPROCESS, number))
-        if at_most is not None and len(kept) >= at_most:
-            n = int(kept.index[at_most - 1]) + 1
-            kept = KeptCandidates(*(getattr(kept, f.name)[:at_most] for f in dataclasses.fields(kept)))
-        spool.append(n, kept)
-        weight = np.zeros(n)
-        weight[kept.index] = kept.weight
+    def _draw(self, estimate: float, *, at_most: int | None = None) -> None:
+        """Draw one batch into the pool; with `at_most`, only up to the candidate that is the last one needed."""
+        pool = self._pool
+        weight = pool.draw(min(LARGEST_BATCH, max(math.ceil(estimate), SMALLEST_BATCH)), at_most)
         self._sums = self._sums + Sums.of(weight)
         self._moduli.add(np.abs(weight))
         self.distribution.add(weight)
-        if not spool.kept and spool.total >= POINTS_WITHOUT_ANY:
-            raise nothing_counts(self._source.counts, grid_range(self._source.process))
+        if not pool.kept and pool.total >= POINTS_WITHOUT_ANY:
+            raise nothing_counts(pool.source.counts, grid_range(pool.source.process))
 
-    def _choose(self, stage: PlannedStage, spool: CandidateSpool) -> tuple[Unweighter, _Chosen]:
-        """Unweight all candidates so far, those of weight zero among them."""
-        unweighter = cast(Unweighter, plugin_manager().create(stage.registered, stage.settings))
-        chosen = _Chosen(spool, self._wanted)
+    def _choose(self, stage: PlannedStage, progress: ProgressCallback) -> tuple[Unweighter, ChosenEvents]:
+        """Unweight all candidates so far, those of weight zero among them.
+
+        Where true weights have to be asked for, only until there are enough.
+        """
+        pool = self._pool
+        unweighter = cast(Callable[[], Unweighter], self._unweighter)()
+        chosen = ChosenEvents(self._files, self._wanted)
         with plugin_errors(stage.registered):
-            unweighter.prepare(Candidates(spool.weights(number)) for number in range(len(spool)))
-        for number in range(len(spool)):
-            weight = spool.weights(number)
+            unweighter.prepare(pool.candidates(number) for number in range(len(pool)))
+        for number in range(len(pool)):
+            candidates = pool.candidates(number)
             with plugin_errors(stage.registered):
-                accepted = unweighter.unweight(Candidates(weight), random_generator(self._seed, Work.UNWEIGHT, number))
-                check_unweighted(accepted, len(weight))
-            if np.any(weight[accepted.index] == 0):
+                accepted = unweighter.unweight(candidates, random_generator(self._seed, Work.UNWEIGHT, number))
+                check_unweighted(accepted, len(candidates.weight))
+            vanishing = candidates.weight == 0 if candidates.vanishes is None else candidates.vanishes
+            if np.any(vanishing[accepted.index]):
                 raise WeightError(f"the unweighting '{stage.name}' accepted a candidate of weight zero")
-            # Places among the kept ones, from places among all.
-            places = np.searchsorted(np.flatnonzero(weight), accepted.index)
-            chosen.add(places, np.asarray(accepted.weight, np.float64))
+            chosen.add(np.asarray(accepted.index), np.asarray(accepted.weight, np.float64))
+            progress(Progress(chosen.count, self._wanted, "accepted", chosen.count / pool.size(number + 1)))
+            if self._plan.corrected and chosen.count >= self._wanted:
+                break
         return unweighter, chosen

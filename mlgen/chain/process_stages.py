@@ -29,6 +29,7 @@ class TrainedStages:
 
     Args:
         source: Draws candidates; their weights are those of the amplitude where there is one.
+        exact: The same with the true matrix elements.
         stages: What is to be said of the sampler, then of the amplitude.
         sampler_calls: Integrand calls of the sampler's training.
         elements: The surrogate of each subprocess; none without an amplitude.
@@ -38,6 +39,7 @@ class TrainedStages:
     """
 
     source: CandidateSource
+    exact: CandidateSource
     stages: tuple[StageResult, ...]
     sampler_calls: int
     elements: tuple[SurrogateElement, ...] = ()
@@ -80,13 +82,26 @@ class TrainedStages:
         if self.guard is None:
             return amplitude
         figures = {**amplitude.figures, "points_asked": self.guard.asked, "points_outside": self.guard.outside}
+        if self.guard.unusable:
+            figures["points_unusable"] = self.guard.unusable
         return dataclasses.replace(amplitude, figures=figures)
 
     def remarks(self) -> tuple[str, ...]:
-        """What the user should know of points outside the region of the training."""
-        if self.guard is None or not self.guard.outside:
+        """What the user should know of points outside the region of the training, and of predictions of no use."""
+        if self.guard is None:
             return ()
-        share = self.guard.outside / self.guard.asked
+        said = []
+        if self.guard.unusable:
+            said.append(
+                f"at {self.guard.unusable:,} of {self.guard.asked:,} points the surrogate gave no positive number; the "
+                "true matrix element was taken there"
+            )
+        return (*said, *self._outside(self.guard))
+
+    def _outside(self, guard: GuardCounts) -> tuple[str, ...]:
+        if not guard.outside:
+            return ()
+        share = guard.outside / guard.asked
         flag = f"{self.prefix}.inside"
         if flag in self.names:
             done = f"events there have weight zero under the name {flag}"
@@ -95,7 +110,7 @@ class TrainedStages:
         else:
             done = "the true matrix element was taken there"
         return (
-            f"{self.guard.outside:,} of {self.guard.asked:,} points ({share:.2%}) lie outside the region that the "
+            f"{guard.outside:,} of {guard.asked:,} points ({share:.2%}) lie outside the region that the "
             f"surrogate was trained in; {done}",
         )
 
@@ -114,7 +129,7 @@ def trained_stages(plan: Plan, process: HardProcess, reporter: Reporter) -> Trai
     source = CandidateSource(process, sampling, sampler)
     section = plan.card.model.amplitude
     if plan.amplitude is None or section is None:
-        return TrainedStages(source, (result,), calls)
+        return TrainedStages(source, source, (result,), calls)
     from mlgen.amplitudes.element import GuardCounts, variation_names
     from mlgen.chain.amplitudes import trained_amplitude
 
@@ -125,11 +140,13 @@ def trained_stages(plan: Plan, process: HardProcess, reporter: Reporter) -> Trai
     members = min((part.members for part in model.parts), default=0)
     return TrainedStages(
         source.with_matrix_elements(elements),
+        source,
         (result, of_amplitude),
         calls,
         tuple(elements),
         prefix,
-        variation_names(prefix, members, section.outside) if section.variations else (),
+        # Where true weights decide, what the surrogate does not know is not in them.
+        variation_names(prefix, members, section.outside) if section.variations and not plan.corrected else (),
         counts,
     )
 

@@ -48,6 +48,7 @@ class RunResult:
         remarks: What the user should know.
         provenance: What the outputs say of the run.
         weights: Distribution of the weights before an unweighting.
+        unweighted: Distribution of the weights after it.
     """
 
     events: int
@@ -61,23 +62,21 @@ class RunResult:
     remarks: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightDistribution | None = None
+    unweighted: WeightDistribution | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the outputs do not say themselves as plain types, for JSON."""
         content = dataclasses.asdict(self) | {"outputs": [str(path) for path in self.outputs]}
-        del content["provenance"], content["weights"]
+        del content["provenance"], content["weights"], content["unweighted"]
         return content
 
     def page(self) -> Page:
         """Return the report of the run."""
         from mlgen.report.run import run_page
-        from mlgen.report.weights import weight_figure
+        from mlgen.report.run_weights import run_weights_figure
 
-        maximum = next((s.figures["maximum_weight"] for s in self.stages if "maximum_weight" in s.figures), None)
-        figures = []
-        if self.weights is not None and isinstance(maximum, (int, float)):
-            figures.append(weight_figure(*self.weights.histograms(), float(maximum)))
-        return run_page(self, self.provenance, figures=figures)
+        weights = run_weights_figure(self)
+        return run_page(self, self.provenance, figures=[weights] if weights is not None else [])
 
 
 def stage_result(stage: PlannedStage, **others: Any) -> StageResult:

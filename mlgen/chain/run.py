@@ -20,6 +20,7 @@ from mlgen.chain.models import trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
 from mlgen.chain.timing import Timer
+from mlgen.chain.unweighting_figures import unweighting_figures
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.chain.writing import write_outputs
 from mlgen.errors import WriteFailure
@@ -49,6 +50,15 @@ class _Source:
     candidates: int = 0
     trials: float = 0.0
     weights: WeightDistribution = field(default_factory=WeightDistribution)
+    #: Of what is accepted.
+    unweighted: WeightDistribution = field(default_factory=WeightDistribution)
+    _processes: dict[int, int] = field(default_factory=dict)
+
+    def as_candidates(self, batch: EventBatch) -> Candidates:
+        """A batch as an unweighting sees it: weights, and processes numbered in the order in which they came."""
+        found, place = np.unique(batch.process_id, return_inverse=True)
+        numbers = [self._processes.setdefault(int(process), len(self._processes)) for process in found]
+        return Candidates(batch.weight, groups={"process": np.array(numbers, np.int64)[place]})
 
     def __iter__(self) -> Iterator[EventBatch]:
         if self.generator is not None:
@@ -112,7 +122,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
     if unweighter is not None:
         with plugin_errors(cast(PlannedStage, plan.unweighting).registered):
             report = unweighter.report()
-        figures = {name: value for name, value in dataclasses.asdict(report).items() if name != "remarks"}
+        figures = unweighting_figures(report)
         stages[-1] = stage_result(cast(PlannedStage, plan.unweighting), figures=figures, remarks=report.remarks)
     stages += [reweighting.result(run_info) for reweighting in reweightings]
     return RunResult(
@@ -127,6 +137,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         remarks=(*plan.card.remarks, *_remarks(events, source)),
         provenance=run_info.provenance[-1],
         weights=source.weights if unweighter is not None else None,
+        unweighted=source.unweighted if unweighter is not None else None,
     )
 
 
@@ -142,7 +153,12 @@ def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
 
         with reporter("preparing the process"):
             process = open_process(plan.card)
-        return trained_stages(plan, process, reporter).stages[-1]
+        of_process = trained_stages(plan, process, reporter)
+        if plan.unweighting is not None and plan.unweighting_learns:
+            from mlgen.chain.unweighters import trained_unweighter
+
+            return trained_unweighter(plan, plan.unweighting, of_process.exact, reporter)[1]
+        return of_process.stages[-1]
     if plan.amplitude is not None:
         from mlgen.chain.amplitudes import trained_amplitude
 
@@ -216,7 +232,7 @@ def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer:
                 source.trials += float(trials_of(batch).sum())
                 source.negative_weights |= bool(np.any(batch.weight < 0))
                 source.weights.add(batch.weight)
-                yield Candidates(batch.weight)
+                yield source.as_candidates(batch)
                 progress(Progress(source.candidates, source.count or 0))
 
         with plugin_errors(stage.registered):
@@ -269,7 +285,7 @@ def _unweighted(
     stage = cast(PlannedStage, plan.unweighting)
     rng = random_generator(plan.card.model.run.seed, Work.UNWEIGHT, index)
     with plugin_errors(stage.registered):
-        accepted = unweighter.unweight(Candidates(batch.weight), rng)
+        accepted = unweighter.unweight(source.as_candidates(batch), rng)
         check_unweighted(accepted, len(batch))
     kept = batch[accepted.index]
     # The new weights average to what the candidates' do; where candidates stand for several trials each, to the sum of
@@ -277,6 +293,7 @@ def _unweighted(
     weight = accepted.weight * (source.candidates / source.trials)
     # A variation keeps its ratio to the nominal weight.
     ratio = np.divide(weight, kept.weight, out=np.zeros(len(kept)), where=kept.weight != 0)
+    source.unweighted.add(weight)
     variations = {name: values * ratio for name, values in kept.variations.items()}
     attributes = attributes_without_trials(kept)
     return accepted.index, dataclasses.replace(kept, weight=weight, variations=variations, tag_attributes=attributes)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from mlgen.errors import WriteFailure
+from mlgen.chain.record_file import RecordFile
 from mlgen.stages import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCandidates:
-    """The candidates of one batch whose weight is not zero.
+    """Candidates of one batch that can become events.
 
     Args:
         index: Their places in the batch, ``(n,)``, ascending.
         weight: In pb, ``(n,)``.
+        channel: Number of the channel that each was drawn for, ``(n,)``.
         subprocess: Number of the subprocess that was drawn for each, ``(n,)``.
         momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV.
         scale: Factorisation scale in GeV, ``(n,)``.
@@ -32,6 +30,7 @@ class KeptCandidates:
 
     index: IntArray
     weight: FloatArray
+    channel: IntArray
     subprocess: IntArray
     momenta: FloatArray
     scale: FloatArray
@@ -40,35 +39,26 @@ class KeptCandidates:
     def __len__(self) -> int:
         return len(self.index)
 
+    def at(self, places: IntArray) -> KeptCandidates:
+        """Return those at some places."""
+        return KeptCandidates(*(getattr(self, field.name)[places] for field in fields(self)))
+
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    total: int
-    start: int
-    kept: int
+class KeptWeights:
+    """What an unweighting needs of `KeptCandidates`."""
+
+    index: IntArray
+    weight: FloatArray
+    channel: IntArray
+    subprocess: IntArray
 
 
-class CandidateSpool:
-    """Temporary files of candidates, batch by batch, and of those that become events. Weights of zero are only counted.
+class TemporaryFiles:
+    """A folder of temporary files. A context manager: they are gone when it is left."""
 
-    A context manager: the files are gone when it is left. In memory are a few numbers for each batch.
-
-    Args:
-        particles: Particles of each event, incoming ones included.
-    """
-
-    def __init__(self, particles: int) -> None:
-        event = [("subprocess", np.int32), ("momenta", np.float64, (particles, 4)), ("scale", np.float64)]
-        self._event = np.dtype([*event, ("alpha_s", np.float64)])
-        self._weight = np.dtype([("index", np.int32), ("weight", np.float64)])
-        self._batches: list[_Batch] = []
-        self._chosen: list[_Batch] = []
-        self._total = self._written = 0
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mlgen-candidates-")
-        # Weights are gone through several times, events once: they stand apart.
-        self._weight_file = Path(self._folder.name) / "weights"
-        self._event_file = Path(self._folder.name) / "events"
-        self._choice_file = Path(self._folder.name) / "chosen"
 
     def __enter__(self) -> Self:
         return self
@@ -76,95 +66,106 @@ class CandidateSpool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._folder.cleanup()
 
+    def path(self, name: str) -> Path:
+        """Return where a file is."""
+        return Path(self._folder.name) / name
+
+
+class EventSpool:
+    """Candidates with all that makes them events, in parts.
+
+    Args:
+        files: Where they are kept.
+        particles: Particles of each event, incoming ones included.
+    """
+
+    def __init__(self, files: TemporaryFiles, particles: int) -> None:
+        # Weights are gone through several times, events once: they stand apart.
+        groups = [("channel", np.int32), ("subprocess", np.int32)]
+        weight = np.dtype([("index", np.int32), ("weight", np.float64), *groups])
+        event = np.dtype([("momenta", np.float64, (particles, 4)), ("scale", np.float64), ("alpha_s", np.float64)])
+        self.weight_file = RecordFile(files.path("weights"), weight)
+        self.event_file = RecordFile(files.path("events"), event)
+
+    def __len__(self) -> int:
+        """Number of parts."""
+        return len(self.weight_file)
+
+    @property
+    def events(self) -> int:
+        """Number of candidates in all parts."""
+        return self.weight_file.records
+
+    def append(self, candidates: KeptCandidates) -> int:
+        """Add a part; returns its number.
+
+        Raises:
+            WriteFailure: The disk is full.
+        """
+        columns = {field.name: getattr(candidates, field.name) for field in fields(candidates)}
+        self.weight_file.append(columns)
+        return self.event_file.append(columns)
+
+    def weights(self, part: int) -> KeptWeights:
+        """Return the weights of a part, and what they can be told apart by."""
+        array = self.weight_file.read(part)
+        index, channel, subprocess = (np.asarray(array[name], np.int64) for name in ("index", "channel", "subprocess"))
+        return KeptWeights(index, np.ascontiguousarray(array["weight"]), channel, subprocess)
+
+    def read(self, part: int) -> KeptCandidates:
+        """Return the candidates of a part."""
+        kept = self.weights(part)
+        events = self.event_file.read(part)
+        columns = (np.ascontiguousarray(events[name]) for name in ("momenta", "scale", "alpha_s"))
+        return KeptCandidates(kept.index, kept.weight, kept.channel, kept.subprocess, *columns)
+
+
+class ChosenEvents:
+    """Which candidates become events, batch by batch, with their weights; the first `limit` of them.
+
+    Args:
+        files: Where that is kept.
+        limit: Number of events that are wanted; what is chosen beyond that is counted only.
+
+    Attributes:
+        count: Number of candidates that were chosen.
+        largest: Largest modulus of a weight.
+        negative: Whether there is a negative weight.
+    """
+
+    def __init__(self, files: TemporaryFiles, limit: int) -> None:
+        self._file = RecordFile(files.path("chosen"), np.dtype([("index", np.int32), ("weight", np.float64)]))
+        # A choice that was made before, with other maxima.
+        self._file.clear()
+        self._limit = limit
+        self.count = 0
+        self.largest = 0.0
+        self.negative = False
+        self.factor = 1.0
+
+    def add(self, index: IntArray, weight: FloatArray) -> None:
+        """Choose events of the next batch, by place in it.
+
+        Raises:
+            WriteFailure: The disk is full.
+        """
+        left = max(self._limit - self.count, 0)
+        self.count += len(index)
+        index, weight = index[:left], weight[:left]
+        self._file.append({"index": index, "weight": weight})
+        self.largest = max(self.largest, float(np.abs(weight).max(initial=0.0)))
+        self.negative |= bool(np.any(weight < 0))
+
     def __len__(self) -> int:
         """Number of batches."""
-        return len(self._batches)
+        return len(self._file)
 
-    @property
-    def total(self) -> int:
-        """Number of candidates, those of weight zero included."""
-        return self._total
+    def scale(self, factor: float) -> None:
+        """Multiply all weights by a positive factor."""
+        self.factor *= factor
+        self.largest *= factor
 
-    @property
-    def kept(self) -> int:
-        """Number of candidates with a weight other than zero."""
-        return self._written
-
-    def append(self, total: int, candidates: KeptCandidates) -> None:
-        """Add a batch of `total` candidates; those that are not in `candidates` have weight zero.
-
-        Raises:
-            WriteFailure: The disk is full.
-        """
-        weights = np.empty(len(candidates), self._weight)
-        events = np.empty(len(candidates), self._event)
-        for array in (weights, events):
-            for name in array.dtype.names or ():
-                array[name] = getattr(candidates, name)
-        with self._explained():
-            for path, array in ((self._weight_file, weights), (self._event_file, events)):
-                with path.open("ab") as stream:
-                    stream.write(array.tobytes())
-        self._batches.append(_Batch(total, self._written, len(candidates)))
-        self._total += total
-        self._written += len(candidates)
-
-    def forget_choice(self) -> None:
-        """Forget which candidates become events."""
-        self._chosen.clear()
-        self._choice_file.unlink(missing_ok=True)
-
-    def choose(self, places: IntArray, weight: FloatArray) -> None:
-        """Keep which candidates of the next batch become events.
-
-        Args:
-            places: Among those of the batch whose weight is not zero, ``(events,)``, ascending.
-            weight: Weights of the events in pb, ``(events,)``.
-
-        Raises:
-            WriteFailure: The disk is full.
-        """
-        array = np.empty(len(places), self._weight)
-        array["index"], array["weight"] = places, weight
-        with self._explained(), self._choice_file.open("ab") as stream:
-            stream.write(array.tobytes())
-        last = self._chosen[-1] if self._chosen else _Batch(0, 0, 0)
-        self._chosen.append(_Batch(len(places), last.start + last.kept, len(places)))
-
-    def chosen(self, number: int) -> tuple[IntArray, FloatArray]:
-        """Places and weights of the events of a batch, as `choose` was given them."""
-        array = self._read(self._choice_file, self._weight, self._chosen[number])
-        return np.asarray(array["index"], np.int64), np.ascontiguousarray(array["weight"])
-
-    def weights(self, number: int) -> FloatArray:
-        """Weights of all candidates of a batch, ``(total,)``, zeros included."""
-        batch = self._batches[number]
-        part = self._read(self._weight_file, self._weight, batch)
-        weight = np.zeros(batch.total)
-        weight[part["index"]] = part["weight"]
-        return weight
-
-    def candidates(self, number: int) -> KeptCandidates:
-        """The candidates of a batch whose weight is not zero."""
-        batch = self._batches[number]
-        weights = self._read(self._weight_file, self._weight, batch)
-        events = self._read(self._event_file, self._event, batch)
-        return KeptCandidates(
-            np.asarray(weights["index"], np.int64),
-            np.ascontiguousarray(weights["weight"]),
-            np.asarray(events["subprocess"], np.int64),
-            *(np.ascontiguousarray(events[name]) for name in ("momenta", "scale", "alpha_s")),
-        )
-
-    def _read(self, path: Path, kind: np.dtype[Any], batch: _Batch) -> npt.NDArray[Any]:
-        return np.fromfile(path, kind, batch.kept, offset=batch.start * kind.itemsize)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise WriteFailure(
-                f"{self._folder.name}: the candidates cannot be kept there: {error.strerror or error}; "
-                "set TMPDIR to a directory with more room"
-            ) from error
+    def of(self, number: int) -> tuple[IntArray, FloatArray]:
+        """Return places and weights of the events of a batch."""
+        array = self._file.read(number)
+        return np.asarray(array["index"], np.int64), np.asarray(array["weight"] * self.factor)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+#: Counts of positive and of negative weights, each ``(bins,)``.
+BySign: TypeAlias = tuple[FloatArray, FloatArray]
 
 #: Bins of a factor of ten in |w|.
 BINS_PER_DECADE = 20
@@ -38,10 +41,22 @@ class WeightDistribution:
 
     def histograms(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Edges of the bins that are needed ``(bins + 1,)``, and the counts of positive and negative weights."""
-        used = self.positive.keys() | self.negative.keys()
-        if not used:
-            return np.ones(1), np.zeros(0), np.zeros(0)
-        bins = np.arange(min(used), max(used) + 1)
-        edges = 10.0 ** (np.append(bins, bins[-1] + 1) / BINS_PER_DECADE)
-        positive, negative = (np.array([float(c[int(k)]) for k in bins]) for c in (self.positive, self.negative))
+        edges, (positive, negative), _ = self.histograms_beside(WeightDistribution())
         return edges, positive, negative
+
+    def histograms_beside(self, other: WeightDistribution) -> tuple[FloatArray, BySign, BySign]:
+        """As `histograms`, in the bins that this distribution or another needs: edges, this one's counts, the other's.
+
+        Bins of the same number are the same bins, so nothing is binned anew.
+        """
+        used = self.positive.keys() | self.negative.keys() | other.positive.keys() | other.negative.keys()
+        if not used:
+            nothing = (np.zeros(0), np.zeros(0))
+            return np.ones(1), nothing, nothing
+        bins = range(min(used), max(used) + 1)
+        edges = 10.0 ** (np.arange(bins.start, bins.stop + 1) / BINS_PER_DECADE)
+        return edges, self._counts(bins), other._counts(bins)
+
+    def _counts(self, bins: range) -> BySign:
+        positive, negative = (np.array([float(c[number]) for number in bins]) for c in (self.positive, self.negative))
+        return positive, negative

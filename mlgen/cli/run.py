@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,11 @@ import click
 from mlgen.cli import options
 
 if TYPE_CHECKING:
-    from mlgen.chain import RunResult
+    from mlgen.chain import Plan, RunResult
+
+#: Names of the gain for other costs of a true weight begin with this and end with the cost.
+_GAIN_AT = "gain_at_cost_ratio_"
+_PAYS_FROM = "pays_from_true_weight_us"
 
 
 @click.command("run")
@@ -29,6 +35,14 @@ if TYPE_CHECKING:
     "-d", "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where outputs and models go."
 )
 @click.option(
+    "--plot",
+    "--plots",
+    "plot",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the weights before and after the unweighting: png, pdf or svg.",
+)
+@click.option(
     "--report",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -42,7 +56,13 @@ if TYPE_CHECKING:
 @options.as_json
 @options.debug
 def command(
-    source: tuple[str, ...], report: Path | None, force: bool, retrain: bool, as_json: bool, **overrides: Any
+    source: tuple[str, ...],
+    plot: Path | None,
+    report: Path | None,
+    force: bool,
+    retrain: bool,
+    as_json: bool,
+    **overrides: Any,
 ) -> None:
     """Run a card, or replace a stage for event files.
 
@@ -50,34 +70,58 @@ def command(
     mlgen run card.toml
     mlgen run card.toml -n 1000 --set generator.width=256 -d scratch
     mlgen run events.lhe.gz --generator cfm -n 100000 -o new.lhe.gz -o new.root
-    mlgen run weighted.lhe.gz --unweighting hit-or-miss -o unweighted.lhe.gz
+    mlgen run weighted.lhe.gz --unweighting hit-or-miss -o unweighted.lhe.gz --plot weights.pdf
     """  # noqa: D301 - click wants a real \b
     from mlgen.chain import plan_chain, run_chain
     from mlgen.cli.cards import card_of
     from mlgen.cli.terminal import print_json, reporter
     from mlgen.errors import UserError
-    from mlgen.report import check_report, write_report
+    from mlgen.report import write_report
 
     card = card_of(source, overrides)
     if as_json and card.model.output is not None and "-" in card.model.output.files:
         raise UserError("--json and events cannot both go to standard output; write the events into a file")
     plan = plan_chain(card, force=force, retrain=retrain)
-    if report is not None:
-        used = [path.resolve() for path in (*plan.inputs, *plan.outputs) if str(path) != "-"]
-        if report.resolve() in used:
-            raise UserError(f"{report}: the report would replace an event file of this run; choose another name")
-        check_report(report, force=force)
+    _check(plan, plot, report, force)
     result = run_chain(plan, reporter)
+    if plot is not None:
+        from mlgen.report.run_weights import save_run_weights
+
+        save_run_weights(plot, result, force=force)
     if report is not None:
         write_report(result.page(), report, force=force)
     if as_json:
         print_json(result.to_dict())
     else:
-        _show(result, report)
+        _show(result, [path for path in (plot, report) if path is not None])
 
 
-def _show(result: RunResult, report: Path | None) -> None:
-    from mlgen.cli.terminal import figure_rows, number, shown, table, with_error
+def _check(plan: Plan, plot: Path | None, report: Path | None, force: bool) -> None:
+    """What can be wrong with the plot and the report is said before the work."""
+    from mlgen.errors import UserError
+    from mlgen.report import check_report
+    from mlgen.report.weights import check_plot
+
+    used = [path.resolve() for path in (*plan.inputs, *plan.outputs) if str(path) != "-"]
+    for path, kind in ((plot, "plot"), (report, "report")):
+        if path is not None and path.resolve() in used:
+            raise UserError(f"{path}: the {kind} would replace an event file of this run; choose another name")
+    if report is not None:
+        check_report(report, force=force)
+    if plot is None:
+        return
+    if plan.unweighting is None:
+        raise UserError(
+            f"{plot}: there are no weights to draw, since nothing is unweighted; give [unweighting] in the card, or "
+            "--unweighting NAME"
+        )
+    check_plot(plot, force=force)
+    if report is not None and plot.resolve() == report.resolve():
+        raise UserError(f"{plot}: the plot and the report have one name; choose another for one of them")
+
+
+def _show(result: RunResult, others: Sequence[Path]) -> None:
+    from mlgen.cli.terminal import number, shown, table, with_error
 
     rows = [
         ("events", number(result.events)),
@@ -89,10 +133,28 @@ def _show(result: RunResult, report: Path | None) -> None:
         if stage.model:
             how += f", model {shown(stage.model)}, {'trained now' if stage.trained else 'used as it was'}"
         rows.append((stage.stage, how))
-        rows += figure_rows(stage.figures)
+        rows += _figure_rows(stage.figures)
         rows += [("  remark", remark) for remark in stage.remarks]
     rows += [(f"time, {work}", f"{seconds:.1f} s") for work, seconds in result.seconds.items()]
     rows += [("remark", remark) for remark in result.remarks]
-    rows += [("written", shown(path)) for path in (*result.outputs, *([report] if report else []))]
+    rows += [("written", shown(path)) for path in (*result.outputs, *others)]
     # When events go to standard output, the table must not end up among them.
     table(rows, err=any(str(path) == "-" for path in result.outputs))
+
+
+def _figure_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """As `figure_rows`, with the gains for other costs of a true weight in one row."""
+    from mlgen.cli.terminal import figure_rows, number
+
+    gains = {name.removeprefix(_GAIN_AT): gain for name, gain in figures.items() if name.startswith(_GAIN_AT)}
+    for name, value in figures.items():
+        if name == _PAYS_FROM:
+            yield "  pays from", "never" if value == math.inf else f"{number(value, 3)} us a true weight"
+        elif not name.startswith(_GAIN_AT):
+            yield from figure_rows({name: value})
+        elif gains:
+            yield (
+                "  gain at other cost ratios",
+                ", ".join(f"{ratio}: {number(gain, 3)}" for ratio, gain in gains.items()),
+            )
+            gains = {}

@@ -196,12 +196,12 @@ class HardProcess:
         """
         return amplitude_process(self.subprocesses[number], self.parameters)
 
-    def draw_subprocesses(self, points: HardPoints, rng: np.random.Generator) -> tuple[IntArray, FloatArray]:
+    def draw_subprocesses(self, points: HardPoints, uniform: FloatArray) -> tuple[IntArray, FloatArray]:
         """Draw the subprocess of each point in proportion to what it contributes there.
 
         Args:
             points: ``n`` points.
-            rng: Source of ``n`` uniform numbers.
+            uniform: A uniform number for each, ``(n,)``.
 
         Returns:
             Number of the subprocess, ``(n,)``, and a factor for the weight, ``(n,)``: one, but where contributions
@@ -209,7 +209,7 @@ class HardProcess:
         """
         size = np.abs(points.subprocess_values)
         total = size.sum(axis=1)
-        index = drawn_columns(size, rng.random(len(size)))
+        index = drawn_columns(size, uniform)
         sign = np.sign(np.take_along_axis(points.subprocess_values, index[:, None], axis=1)[:, 0])
         summed = points.subprocess_values.sum(axis=1)
         one_sign = np.abs(summed) >= total * (1 - 1e-12)

@@ -29,7 +29,7 @@ from mlgen.report.page import (
     Verdict,
     json_details,
 )
-from mlgen.report.quantities import with_error_text
+from mlgen.report.quantities import number_text, with_error_text
 from mlgen.report.training import settings_list
 
 #: What the figures of an unweighting mean, for a reader who does not know them by heart.
@@ -43,6 +43,23 @@ _MEANINGS = {
     "largest_overweight": "largest ratio of a weight to the maximum",
     "negative_fraction": "share of the kept events that have a negative weight",
     "effective_sample_size": "number of unit-weight events with the same statistical power, (Σw)² / Σw² (Kish)",
+    "negative_weight_cost": "how many times as many events the same relative error takes as without negative weights: "
+    "1/(1−2f)² for a fraction f of them",
+    "true_evaluations": "true weights that were computed, those in preparation of the unweighting among them",
+    "first_stage_efficiency": "share of the candidates that the surrogate's weight lets pass",
+    "second_stage_efficiency": "share of these that the true weight accepts",
+    "hit_or_miss_efficiency": "share of the candidates that a hit-or-miss on their true weights would keep, with as "
+    "large an overweight share",
+    "mean_weight": "mean of the candidates' true weights: the cross section, in pb",
+    "mean_weight_error": "its standard error",
+    "gain_over_hit_or_miss": "time of a hit-or-miss on the same candidates over the time of this unweighting, for as "
+    "many effective events on this machine",
+    "pays_from_true_weight_us": "cost of a true weight from which on this unweighting is faster than the hit-or-miss",
+    "true_weight_us": "time of a true weight: the matrix elements of a point",
+    "surrogate_us": "time of the surrogate for a candidate",
+    "drawing_us": "time to draw a candidate and map it to phase space, without any weight",
+    "event_us": "time of an effective event, from its candidates to its acceptance",
+    "hit_or_miss_event_us": "time of an event of the hit-or-miss, from the times of its parts",
 }
 #: Likewise of the sampling of phase space.
 _SAMPLING_MEANINGS = {
@@ -52,6 +69,10 @@ _SAMPLING_MEANINGS = {
     "efficiency_at_largest_weight": "the same without overweights",
 }
 _UNWEIGHTING = "unweighting"
+#: Figures of the gain for other costs of a true weight, in units of what a candidate costs without it.
+_GAIN_AT = "gain_at_cost_ratio_"
+#: End of the names of times in microseconds.
+_MICROSECONDS = "_us"
 
 
 class StageLike(Protocol):
@@ -157,7 +178,7 @@ def run_page(
     sections = [_outcome(result)]
     if figures:
         sections.append(Section("Pictures", (FigureGrid(figures),)))
-    sections += [stage_section(stage) for stage in result.stages]
+    sections += [stage_section(stage, corrected=result.exactness == "exact") for stage in result.stages]
     sections += [Section("Time", (times_table(result.seconds),)), provenance_section(provenance)]
     return Page(
         title=title or ", ".join(path.name for path in result.outputs) or "Run of mlgen",
@@ -177,12 +198,12 @@ def _subtitle(result: RunLike, provenance: Mapping[str, Any]) -> str:
 
 
 def _verdict(result: RunLike) -> Verdict:
-    if result.exactness == "exact":
-        return Verdict(
-            Badge(Status.AGREES, "exact"),
-            "The sample is right whatever a network learned; only the speed depends on it.",
-        )
     approximate = [stage.plugin for stage in result.stages if stage.exactness != "exact"]
+    if result.exactness == "exact":
+        sentence = "The sample is right whatever a network learned; only the speed depends on it."
+        if approximate:
+            sentence += f" The unweighting corrects what {' and '.join(approximate)} learned."
+        return Verdict(Badge(Status.AGREES, "exact"), sentence)
     return Verdict(
         Badge(Status.ATTENTION, result.exactness),
         f"The sample is as good as what {' and '.join(approximate) or 'a network'} learned: compare it with"
@@ -198,6 +219,9 @@ def _summary(result: RunLike) -> list[Card]:
     for name, note in (("efficiency", "kept of all candidates"), ("effective_sample_size", "unit-weight events")):
         if name in figures:
             cards.append(Card(f"unweighting {name}" if name == "efficiency" else _spoken(name), figures[name], note))
+    gain = figures.get("gain_over_hit_or_miss")
+    if isinstance(gain, (int, float)):
+        cards.append(Card("gain over hit-or-miss", Cell(gain, text=f"× {number_text(gain, 3)}"), "in time an event"))
     if result.seconds:
         cards.append(Card("time", Cell(sum(result.seconds.values()), text=_duration(sum(result.seconds.values())))))
     if result.skipped:
@@ -215,7 +239,11 @@ def _outcome(result: RunLike) -> Section:
         (
             Column("stage"),
             Column("plugin"),
-            Column("sample is", Kind.STATUS, description="exact: right whatever was learned; approximate: as learned"),
+            Column(
+                "sample is",
+                Kind.STATUS,
+                description="exact: right whatever was learned; approximate: as learned, unless corrected",
+            ),
             Column("model"),
             Column("SHA-256 of the model"),
         ),
@@ -223,7 +251,7 @@ def _outcome(result: RunLike) -> Section:
             (
                 stage.stage,
                 f"{stage.plugin} ({stage.distribution} {stage.version})",
-                _exactness(stage.exactness),
+                _exactness(stage.exactness, corrected=result.exactness == "exact"),
                 Code(stage.model) if stage.model else None,
                 Code(stage.model_sha256) if stage.model_sha256 else None,
             )
@@ -237,23 +265,60 @@ def _outcome(result: RunLike) -> Section:
     return Section("Outcome", outputs)
 
 
-def stage_section(stage: StageLike) -> Section:
-    """Return the section of one stage: its figures, settings and remarks."""
+def stage_section(stage: StageLike, *, corrected: bool = False) -> Section:
+    """Return the section of one stage: its figures, settings and remarks.
+
+    Args:
+        stage: The stage.
+        corrected: Whether another stage corrects it, where it is approximate.
+    """
     items: list[Item] = [Remarks(stage.remarks)]
     if stage.model:
         items.append(Text((f"The model was {'trained in this run' if stage.trained else 'there already'}.",)))
     if stage.figures:
         rows = [
-            (_spoken(name), value, (_MEANINGS | _SAMPLING_MEANINGS).get(name)) for name, value in stage.figures.items()
+            (*_figure(name, value), (_MEANINGS | _SAMPLING_MEANINGS).get(name))
+            for name, value in stage.figures.items()
+            if not name.startswith(_GAIN_AT)
         ]
         columns = [Column("figure"), Column("value", Kind.NUMBER), Column("meaning")]
         if not any(row[2] for row in rows):
             items.append(Table("Figures", columns[:2], [row[:2] for row in rows]))
         else:
             items.append(Table("Figures", columns, rows))
+        items += _gains(stage.figures)
     if stage.settings:
         items.append(Details("Settings", (settings_list(stage.settings),)))
-    return Section(f"{_spoken(stage.stage).capitalize()}: {stage.plugin}", items, status=_exactness(stage.exactness))
+    return Section(
+        f"{_spoken(stage.stage).capitalize()}: {stage.plugin}",
+        items,
+        status=_exactness(stage.exactness, corrected=corrected),
+    )
+
+
+def _figure(name: str, value: float | int | str) -> tuple[str, Cell]:
+    """Name and value of a figure as they are shown."""
+    if not name.endswith(_MICROSECONDS) or isinstance(value, str):
+        return _spoken(name), Cell(value)
+    text = "never" if value == math.inf else f"{number_text(value)} µs"
+    return _spoken(name.removesuffix(_MICROSECONDS)), Cell(value, text=text)
+
+
+def _gains(figures: Mapping[str, float | int | str]) -> list[Item]:
+    rows = [
+        (Cell(float(ratio), text=f"{ratio} ×"), Cell(gain, text=f"× {number_text(gain, 3)}"))
+        for name, gain in figures.items()
+        if name.startswith(_GAIN_AT) and isinstance(gain, (int, float))
+        for ratio in (name.removeprefix(_GAIN_AT),)
+    ]
+    if not rows:
+        return []
+    columns = (
+        Column("cost ratio", Kind.NUMBER, description="cost of a true weight in units of a candidate without it"),
+        Column("gain", Kind.NUMBER, description="over the time of a hit-or-miss, extrapolated from the measured times"),
+    )
+    note = "The maxima of the unweighting are kept as they are; for another cost they would be chosen anew."
+    return [Table("Gain for other costs of the true weight", columns, rows, sortable=False, note=note)]
 
 
 def times_table(seconds: Mapping[str, float]) -> Table:
@@ -278,7 +343,9 @@ def provenance_section(provenance: Mapping[str, Any]) -> Section:
     return Section("Provenance", (KeyValues(entries), *folded))
 
 
-def _exactness(exactness: str) -> Badge:
+def _exactness(exactness: str, *, corrected: bool = False) -> Badge:
+    if corrected and exactness != "exact":
+        return Badge(Status.INFO, f"{exactness}, corrected")
     return Badge(Status.AGREES if exactness == "exact" else Status.ATTENTION, exactness)
 
 

@@ -84,8 +84,12 @@ class KnownProcess(HardProcess):
         self.settings = settings
         self.subprocesses = (Subprocess((11, -11), (13, -13)), Subprocess((-11, 11), (13, -13)))
         self.integrand = KnownIntegrand(shares, broken)
+        self.matrix_elements = []
         self.fingerprint = {"reaction": settings.reaction, "energy": settings.energy, "cuts": {"pt": [1, 2]}}
         self._pdf = None
+
+    def with_matrix_elements(self, matrix_elements):
+        return self
 
     def events(self, momenta, subprocess, weight, scale, alpha_s, rng):
         n = len(weight)

@@ -14,7 +14,7 @@ import pytest
 from mlgen.card import parse_card
 from mlgen.chain import plan_chain, run_chain
 from mlgen.chain.closure import validate_chain
-from mlgen.chain.spool import CandidateSpool, KeptCandidates
+from mlgen.chain.spool import ChosenEvents, EventSpool, KeptCandidates, TemporaryFiles
 from mlgen.errors import CardError, ProcessError, TrainingError, WriteFailure
 from mlgen.events import EventBatch
 from mlgen.formats import open_events
@@ -195,37 +195,52 @@ def test_a_process_without_events_is_an_error(known, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_kept_comes_back(tmp_path):
+def test_what_is_kept_comes_back():
     rng = np.random.default_rng(3)
-    with CandidateSpool(5) as spool:
+    with TemporaryFiles() as files:
+        spool = EventSpool(files, 5)
         written = []
         for total, kept in ((7, 3), (4, 0), (5, 5)):
-            index = np.sort(rng.permutation(total)[:kept])
             part = KeptCandidates(
-                index,
+                np.sort(rng.permutation(total)[:kept]),
                 rng.random(kept) - 0.5,
-                rng.integers(0, 3, kept),
+                *rng.integers(0, 3, (2, kept)),
                 rng.random((kept, 5, 4)),
                 *rng.random((2, kept)),
             )
-            spool.append(total, part)
+            assert spool.append(part) == len(written)
             written.append(part)
-        assert (spool.total, spool.kept, len(spool)) == (16, 8, 3)
+        assert (spool.events, len(spool)) == (8, 3)
         for number, part in enumerate(written):
-            found = spool.candidates(number)
-            for name in ("index", "weight", "subprocess", "momenta", "scale", "alpha_s"):
+            found = spool.read(number)
+            for name in ("index", "weight", "channel", "subprocess", "momenta", "scale", "alpha_s"):
                 assert np.array_equal(getattr(found, name), getattr(part, name)), name
             weights = spool.weights(number)
-            assert np.array_equal(weights[part.index], part.weight)
-            assert np.count_nonzero(weights) == len(part)
+            for name in ("index", "weight", "channel", "subprocess"):
+                assert np.array_equal(getattr(weights, name), getattr(part, name)), name
 
 
-def test_a_full_disk_is_said(monkeypatch):
-    with CandidateSpool(2) as spool:
-        spool._weight_file = Path("/dev/full")
-        part = KeptCandidates(np.arange(9000), *np.ones((2, 9000)), np.ones((9000, 2, 4)), *np.ones((2, 9000)))
+def test_what_is_chosen_comes_back_up_to_the_limit():
+    with TemporaryFiles() as files:
+        for first in (7.0, 1.0):
+            # A second choice takes the place of the first.
+            chosen = ChosenEvents(files, 3)
+            chosen.add(np.array([1, 4]), np.array([first, -2.0]))
+            chosen.add(np.array([0, 2]), np.array([3.0, -50.0]))
+        chosen.scale(2.0)
+        assert (len(chosen), chosen.count, chosen.largest, chosen.negative) == (2, 4, 6.0, True)
+        assert [part.tolist() for part in chosen.of(0)] == [[1, 4], [2.0, -4.0]]
+        assert [part.tolist() for part in chosen.of(1)] == [[0], [6.0]]
+
+
+def test_a_full_disk_is_said():
+    with TemporaryFiles() as files:
+        spool = EventSpool(files, 2)
+        spool.weight_file.path = Path("/dev/full")
+        numbers, weights = np.ones((2, 9000), int), np.ones((2, 9000))
+        part = KeptCandidates(np.arange(9000), weights[0], *numbers, np.ones((9000, 2, 4)), *weights)
         with pytest.raises(WriteFailure, match="No space left on device; set TMPDIR"):
-            spool.append(9000, part)
+            spool.append(part)
 
 
 def test_a_chain_from_a_process_is_validated(known, tmp_path):

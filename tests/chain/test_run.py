@@ -224,7 +224,7 @@ def test_an_exactness_is_that_of_the_weakest_stage(examples, tmp_path):
         (
             "[input]\nfile = 'e'\n[unweighting]\nplugin = 'hit-or-miss'\nmodel = 'm'\n[output]\nfiles = ['x.lhe']\n",
             CardError,
-            "keeps no model",
+            "it learns nothing; leave it out",
         ),
         (
             "[generator]\nplugin = 'cfm'\nmodel = 'nowhere'\n[output]\nfiles = ['x.lhe']\n",

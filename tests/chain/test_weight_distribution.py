@@ -29,3 +29,28 @@ def test_what_is_not_finite_is_left_out_without_a_warning():
 def test_without_weights_there_are_no_bins():
     edges, positive, negative = WeightDistribution().histograms()
     assert (len(edges), len(positive), len(negative)) == (1, 0, 0)
+
+
+def test_two_distributions_share_the_edges_that_either_needs():
+    rng = np.random.default_rng(62)
+    before = rng.lognormal(0, 1, 3000) * np.where(rng.random(3000) < 0.1, -1, 1)
+    after = np.where(rng.random(500) < 0.1, -1, 1) * 3e5
+    distributions = WeightDistribution(), WeightDistribution()
+    for distribution, weight in zip(distributions, (before, after), strict=True):
+        distribution.add(weight)
+    edges, *counts = distributions[0].histograms_beside(distributions[1])
+    for (positive, negative), weight in zip(counts, (before, after), strict=True):
+        assert positive == pytest.approx(np.histogram(weight[weight > 0], edges)[0])
+        assert negative == pytest.approx(np.histogram(-weight[weight < 0], edges)[0])
+    assert edges[0] == distributions[0].histograms()[0][0]
+    assert edges[-1] == distributions[1].histograms()[0][-1]
+    assert edges[1:] / edges[:-1] == pytest.approx(10 ** (1 / 20))
+
+
+def test_beside_nothing_a_distribution_is_what_it_is_alone():
+    distribution = WeightDistribution()
+    distribution.add(np.array([1.0, -30.0]))
+    edges, own, other = distribution.histograms_beside(WeightDistribution())
+    assert all(np.array_equal(a, b) for a, b in zip((edges, *own), distribution.histograms(), strict=True))
+    assert not np.any(other)
+    assert np.array_equal(WeightDistribution().histograms_beside(distribution)[0], edges)

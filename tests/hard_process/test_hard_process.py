@@ -78,7 +78,7 @@ def hard_points(hard_process, n, seed=1):
 def test_events_are_a_valid_record(gluons_to_top_quarks):
     points = hard_points(gluons_to_top_quarks, 500)
     rng = np.random.default_rng(2)
-    subprocess, factor = gluons_to_top_quarks.draw_subprocesses(points, rng)
+    subprocess, factor = gluons_to_top_quarks.draw_subprocesses(points, rng.random(len(points)))
     assert (subprocess == 0).all()
     assert (factor == 1).all()
     weight = np.linspace(1, 2, 500)
@@ -129,13 +129,17 @@ def test_same_seed_same_events():
     drawn = []
     for _ in range(2):
         rng = np.random.default_rng(7)
-        index, _ = hard_process.draw_subprocesses(points, rng)
+        index, _ = hard_process.draw_subprocesses(points, rng.random(len(points)))
         drawn.append(
             hard_process.events(
                 points.momenta, index, points.value, points.factorisation_scale, points.alpha_s, rng
             ).particles
         )
     assert ak.all(drawn[0] == drawn[1])
+
+
+def uniform(points):
+    return np.random.default_rng(1).random(len(points))
 
 
 def points_with(values):
@@ -146,24 +150,24 @@ def points_with(values):
 
 def test_subprocesses_are_drawn_in_proportion(gluons_to_top_quarks):
     values = np.tile([[0.5, 0.0, 1.5]], (40_000, 1))
-    index, factor = gluons_to_top_quarks.draw_subprocesses(points_with(values), np.random.default_rng(1))
+    index, factor = gluons_to_top_quarks.draw_subprocesses(points_with(values), uniform(values))
     assert (factor == 1).all()
     assert set(index) == {0, 2}
     # 5 standard deviations of a binomial with p = 1 / 4.
     assert abs(np.mean(index == 0) - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 40_000)
     all_negative = points_with(-values)
-    index, factor = gluons_to_top_quarks.draw_subprocesses(all_negative, np.random.default_rng(1))
+    index, factor = gluons_to_top_quarks.draw_subprocesses(all_negative, uniform(all_negative))
     assert (factor == 1).all()
 
 
 def test_weights_of_each_subprocess_are_right_where_signs_differ(gluons_to_top_quarks):
     values = np.tile([[2.0, -0.5, 1.0, 0.0]], (100_000, 1))
     points = points_with(values)
-    index, factor = gluons_to_top_quarks.draw_subprocesses(points, np.random.default_rng(1))
+    index, factor = gluons_to_top_quarks.draw_subprocesses(points, uniform(points))
     for number, expected in enumerate(values[0]):
         weight = np.where(index == number, points.value * factor, 0.0)
         assert abs(weight.mean() - expected) <= 5 * weight.std() / np.sqrt(len(weight))
-    none, factor = gluons_to_top_quarks.draw_subprocesses(points_with(np.zeros((3, 2))), np.random.default_rng(1))
+    none, factor = gluons_to_top_quarks.draw_subprocesses(points_with(np.zeros((3, 2))), uniform(range(3)))
     assert len(none) == 3
     assert (factor == 0).all()
 

@@ -1,0 +1,80 @@
+"""What a true weight costs, in units of what a candidate costs without it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlgen.chain.process_source import process_digest
+from mlgen.chain.stand_ins import UnitElement, replaced
+from mlgen.errors import MlgenError
+from mlgen.files import write_whole
+
+if TYPE_CHECKING:
+    from mlgen.chain.candidates import CandidateSource
+    from mlgen.hard_process.matrix_element import MatrixElement
+
+#: Candidates that are timed; of their true weights as many as take about this time, in seconds.
+_CANDIDATES = 4_096
+_FEWEST, _TIME = 64, 0.3
+#: Beside a model: what was measured with it. No part of the model: two trainings with one seed give the same model.
+COSTS_FILE = "costs.json"
+
+
+def cost_ratio(
+    folder: Path | None, source: CandidateSource, surrogates: Sequence[MatrixElement] | None = None
+) -> float:
+    """Return what a true weight costs, as it was measured once and is kept beside the model of the surrogate.
+
+    The maxima of an unweighting depend on it, and events on them: with the same model, a run repeats.
+
+    Args:
+        folder: Of the model; None where there is none, and it is measured each time.
+        source: Draws candidates; its matrix elements are the true ones.
+        surrogates: Surrogate of each subprocess; None where the matrix elements are left out.
+    """
+    digest = process_digest(source.process.fingerprint)
+    file = None if folder is None else folder / COSTS_FILE
+    if file is not None:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if kept["process"] == digest and 0 < float(kept["cost_ratio"]) < float("inf"):
+                return float(kept["cost_ratio"])
+    measured = float(f"{_measured(source, surrogates):.2g}")
+    if file is not None:
+        content = json.dumps({"process": digest, "cost_ratio": measured}, indent=2) + "\n"
+        # A model may stand where nothing can be written.
+        with contextlib.suppress(OSError, MlgenError):
+            write_whole(file, content.encode(), force=True)
+    return measured
+
+
+def _measured(source: CandidateSource, surrogates: Sequence[MatrixElement] | None) -> float:
+    elements = source.process.matrix_elements
+    drawn = source.with_matrix_elements(surrogates if surrogates is not None else replaced(elements, UnitElement))
+    # Not of the run: what is drawn here goes nowhere. The first call loads what is loaded once.
+    rng = np.random.default_rng(0)
+    drawn.draw(_FEWEST, rng)
+    start = time.perf_counter()
+    batch = drawn.draw(_CANDIDATES, rng)
+    candidate = (time.perf_counter() - start) / _CANDIDATES
+    inside = np.flatnonzero(batch.factor)
+    if not len(inside):
+        return 1.0
+    momenta, alpha_s = batch.points.momenta[inside], batch.points.alpha_s[inside]
+    number = min(_FEWEST, len(momenta))
+    while True:
+        points, coupling = np.ascontiguousarray(momenta[:number]), alpha_s[:number]
+        start = time.perf_counter()
+        for element in {id(element): element for element in elements}.values():
+            element.evaluate(points, coupling)
+        seconds = time.perf_counter() - start
+        if seconds > _TIME or number == len(momenta):
+            return seconds / number / candidate
+        number = min(4 * number, len(momenta))
