@@ -340,3 +340,44 @@ def test_a_training_leaves_a_report_beside_its_model(examples, tmp_path, mlgen_c
     # The report is part of the model's folder, and no reason to leave the folder alone.
     code, _, err = mlgen_command("train", examples / "zjet.toml", "--model", model, "--retrain", *settings)
     assert code == 0, err
+
+
+@pytest.mark.parametrize(("suffix", "head"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_run_draws_its_weights_before_and_after_the_unweighting(suffix, head, events, tmp_path, mlgen_command):
+    plot = tmp_path / f"weights.{suffix}"
+    arguments = ("run", events, "--unweighting", "hit-or-miss", "-o", tmp_path / "out.lhe")
+    code, out, err = mlgen_command(*arguments, "--plot", plot)
+    assert code == 0, err
+    assert str(plot) in out
+    assert plot.read_bytes().startswith(head)
+    if suffix == "svg":
+        # Letters are paths; what they say is in comments.
+        for entry in ("before: positive", "before: negative", "after: positive", "after: negative"):
+            assert f"<!-- {entry} weights -->" in plot.read_text()
+    code, _, err = mlgen_command(*arguments, "--plot", plot, "--force")
+    assert code == 0, err
+    # The name that 'mlgen integrate' has for it.
+    assert mlgen_command(*arguments, "--plots", tmp_path / f"other.{suffix}", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plot", "{tmp}/weights.svg"], "there are no weights to draw"),
+        (["--unweighting", "hit-or-miss", "--plot", "{tmp}/weights.jpg"], "a plot is written as png, pdf, svg"),
+        (["--unweighting", "hit-or-miss", "--plot", "{tmp}/no/weights.png"], "there is no directory"),
+        (["--unweighting", "hit-or-miss", "--plot", "{tmp}/there.png"], "exists already"),
+        (["--unweighting", "hit-or-miss", "--plot", "{tmp}/x.lhe", "--force"], "the plot would replace an event file"),
+        (["--unweighting", "hit-or-miss", "--plot", "{events}", "--force"], "the plot would replace an event file"),
+        (["--unweighting", "hit-or-miss", "--plot", "{tmp}/x.svg", "--report", "{tmp}/x.svg"], "have one name"),
+    ],
+)
+def test_a_plot_that_cannot_be_written_is_told_before_the_run(arguments, message, events, mlgen_command, tmp_path):
+    (tmp_path / "there.png").touch()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    names = [argument.format(tmp=tmp_path, events=events) for argument in arguments]
+    code, out, err = mlgen_command("run", events, "-o", tmp_path / "x.lhe", *names)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import re
 from dataclasses import dataclass, field, replace
@@ -224,12 +225,15 @@ def test_run_page_takes_figures_and_a_title(result):
 
 
 def test_figures_of_an_unweighting_are_all_explained():
-    import dataclasses
-
+    from mlgen.chain.unweighting_figures import unweighting_figures
+    from mlgen.chain.unweighting_gain import UnweightingCosts
     from mlgen.report.run import _MEANINGS
     from mlgen.stages import UnweightingReport
 
-    assert {entry.name for entry in dataclasses.fields(UnweightingReport)} - {"remarks"} == set(_MEANINGS)
+    names = [entry.name for entry in dataclasses.fields(UnweightingReport)]
+    report = UnweightingReport(**dict.fromkeys(names, 0.25) | {"remarks": ()})
+    figures = unweighting_figures(report) | UnweightingCosts(2, 1, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0).figures()
+    assert {name for name in figures if not name.startswith("gain_at_cost_ratio_")} == set(_MEANINGS)
 
 
 def test_settings_are_not_rounded(record):
