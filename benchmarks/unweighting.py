@@ -6,8 +6,9 @@ PROCESS: `ttgg`, `ttg`; both where none is given. Every chain is what `mlgen run
 unweighted events (default 100,000) with at most the share S (0.001) of the cross section in overweights. `vegas` has the
 same channels, maps, cuts and matrix element as `madnis`, and as many calls as its training took. Models are kept in DIR
 (a temporary folder) with the time of their training; what is there is used again. Times are wall times, of an event
-without reading, writing and training; "with training" has the training spread over 1,000,000 events. An event counts as
-often as its weight allows: milliseconds are those of an effective event, (sum w)^2 / sum w^2.
+without its colour flow, writing and training; "with training" has the training spread over 1,000,000 events, and the
+last columns have colour flows and writing, which are the same for all chains. An event counts as often as its weight
+allows: milliseconds are those of an effective event, (sum w)^2 / sum w^2.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ CHAINS: dict[str, dict[str, Any]] = {
 COLUMNS = (
     "chain", "candidates", "true weights", "accepted", "overweights", "n_eff / n", "sampling", "mapping, PDFs",
     "surrogate", "matrix element", "rest", "ms/event", "gain", "training [s]", "with training: 1e6", "gain",
+    "colours, writing", "with it: ms/event", "gain",
 )  # fmt: skip
 
 
@@ -121,7 +123,7 @@ def show(process: str, arguments: argparse.Namespace, models: Path) -> None:
     print(f"\n{process}: {PROCESSES[process]['process']['reaction']}, {arguments.events:,} events", flush=True)
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
     trainings = Trainings(models)
-    reference: tuple[float, float] | None = None
+    reference: tuple[float, float, float] | None = None
     said: list[str] = []
     # MadNIS first: VEGAS gets as many calls.
     trainings.of(process, CHAINS["madnis, hit-or-miss"], lambda _: training_card(process, "madnis", None, models))
@@ -141,7 +143,8 @@ def show(process: str, arguments: argparse.Namespace, models: Path) -> None:
         effective = figures["effective_sample_size"]
         each = sum(seconds.values()) / effective
         both = each + training / 1e6
-        reference = reference or (each, both)
+        whole = each + result.seconds["events"] / arguments.events
+        reference = reference or (each, both, whole)
         true_weights = figures.get("true_evaluations", figures["candidates"])
         main = ("sampling", "mapping and densities", "surrogate", "matrix element")
         cells = [
@@ -158,6 +161,9 @@ def show(process: str, arguments: argparse.Namespace, models: Path) -> None:
             f"{training:.0f}",
             f"{1e3 * both:.3f}",
             f"{reference[1] / both:.1f}",
+            f"{result.seconds['events']:.1f}",
+            f"{1e3 * whole:.3f}",
+            f"{reference[2] / whole:.1f}",
         ]
         print("| " + " | ".join(cells) + " |", flush=True)
         said.append(

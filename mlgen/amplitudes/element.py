@@ -34,6 +34,10 @@ class GuardCounts:
     outside: int = 0
     unusable: int = 0
 
+    def clear(self) -> None:
+        """Begin to count anew."""
+        self.asked = self.outside = self.unusable = 0
+
 
 class SurrogateElement(MatrixElement):
     """|M|^2 of a surrogate, with the colour flows of the matrix element that it stands for.
@@ -70,9 +74,7 @@ class SurrogateElement(MatrixElement):
         exact = outside if self.outside == "matrix-element" else np.zeros(len(momenta), bool)
         values = np.empty(len(momenta))
         values[~exact] = self.part.predict(ordered[~exact] if exact.any() else ordered, alpha_s[~exact]).value
-        # A weight of zero would never become an event, and one that is no number is none: neither is for a surrogate
-        # to say.
-        unusable = ~exact & ~(np.isfinite(values) & (values > 0))
+        unusable = ~exact & ~_usable(values)
         self._counts.unusable += int(np.count_nonzero(unusable))
         exact = exact | unusable
         if exact.any():
@@ -98,17 +100,13 @@ class SurrogateElement(MatrixElement):
         ordered = self._ordered(momenta)
         alpha_s = np.full(len(momenta), self.part.alpha_s)
         predicted = self.part.predict(ordered, alpha_s)
-        relative = np.divide(
-            predicted.systematic, predicted.value, out=np.zeros(len(momenta)), where=predicted.value != 0
-        )
-        members = self.part.predict_members(ordered, alpha_s)
-        ratios = np.divide(
-            members, predicted.value[:, None], out=np.ones_like(members), where=predicted.value[:, None] != 0
-        )
         outside = self.part.domain.outside(ordered)
+        asked = _usable(predicted.value)
         if self.outside == "matrix-element":
-            relative[outside] = 0.0
-            ratios[outside] = 1.0
+            asked &= ~outside
+        relative = np.divide(predicted.systematic, predicted.value, out=np.zeros(len(momenta)), where=asked)
+        members = self.part.predict_members(ordered, alpha_s)
+        ratios = np.divide(members, predicted.value[:, None], out=np.ones_like(members), where=asked[:, None])
         factors = {f"{prefix}.syst.up": 1 + relative, f"{prefix}.syst.down": 1 - relative}
         factors |= {f"{prefix}.stat.{k}": column for k, column in enumerate(ratios.T, start=1)}
         if self.outside == "flag":
@@ -127,6 +125,14 @@ class SurrogateElement(MatrixElement):
             "Train it with points from there, or say what to do with such points: [amplitude] outside = "
             '"matrix-element" or "flag"'
         )
+
+
+def _usable(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which predictions of |M|^2 can be a weight, ``(n,)``.
+
+    A weight of zero would never become an event, and one that is no number is none: neither is for a surrogate to say.
+    """
+    return np.isfinite(values) & (values > 0)
 
 
 def variation_names(prefix: str, members: int, outside: Outside) -> tuple[str, ...]:

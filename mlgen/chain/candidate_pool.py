@@ -30,6 +30,8 @@ class CandidatePool(abc.ABC):
         self.source = source
         self._seed = seed
         self._sizes: list[int] = []
+        # As drawn, with what was not needed.
+        self._drawn_sizes: list[int] = []
         self._total = 0
 
     def __len__(self) -> int:
@@ -44,6 +46,10 @@ class CandidatePool(abc.ABC):
     def size(self, batches: int) -> int:
         """Number of candidates in the first batches."""
         return sum(self._sizes[:batches])
+
+    def size_of(self, number: int) -> int:
+        """Number of candidates of a batch."""
+        return self._sizes[number]
 
     @property
     @abc.abstractmethod
@@ -76,10 +82,12 @@ class CandidatePool(abc.ABC):
         """
 
     def _drawn(self, n: int) -> CandidateBatch:
+        self._drawn_sizes.append(n)
         return self.source.draw(n, random_generator(self._seed, Work.SAMPLE_PHASE_SPACE, len(self)))
 
-    def _subprocess_numbers(self, number: int, n: int) -> FloatArray:
-        """The uniform numbers that choose the subprocesses of a batch, one for each candidate, ``(n,)``."""
+    def _subprocess_numbers(self, number: int) -> FloatArray:
+        """The uniform numbers that choose the subprocesses of a batch, one for each candidate that was drawn."""
+        n = self._drawn_sizes[number]
         return random_generator(self._seed, Work.DRAW_SUBPROCESS, number).random(n)
 
     def _count(self, n: int) -> None:
@@ -109,7 +117,7 @@ class KnownPool(CandidatePool):
     def draw(self, n: int, at_most: int | None = None) -> FloatArray:
         """Draw a batch of candidates; returns their weights in pb, zeros included."""
         batch = self._drawn(n)
-        kept = self.source.events(batch, self._subprocess_numbers(len(self), n))
+        kept = self.source.events(batch, self._subprocess_numbers(len(self)))
         if at_most is not None and len(kept) >= at_most:
             kept = kept.at(np.arange(at_most))
             n = int(kept.index[-1]) + 1
@@ -120,7 +128,7 @@ class KnownPool(CandidatePool):
     def candidates(self, number: int) -> Candidates:
         """Return a batch with its true weights."""
         kept = self._spool.weights(number)
-        n = self._sizes[number]
+        n = self.size_of(number)
         groups = {"channel": kept.channel, "process": kept.subprocess}
         return Candidates(
             _with_zeros(n, kept.index, kept.weight),

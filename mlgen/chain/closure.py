@@ -99,9 +99,9 @@ def _validate_process(card: Card, replaced: Sequence[Stage], reporter: Reporter)
     with tempfile.TemporaryDirectory(prefix="mlgen-validate-") as name:
         folder = Path(name)
         # Planned as a run is, so that what is wrong with any stage is said before the first event.
-        for _, stages in _variants(card, replaced):
-            plan_chain(_with_stages(card, stages, folder / "planned.lhe"))
-        with_model = _with_model(card, folder)
+        plans = [plan_chain(_with_stages(card, stages, folder / "planned.lhe")) for _, stages in _variants(card, replaced)]
+        learning = ("unweighting",) if any(plan.unweighting_learns for plan in plans) else ()
+        with_model = _with_model(card, folder, *learning)
         # Not the card's own, nor one that a user is likely to have chosen.
         other_seed = int(random_generator(card.model.run.seed, Work.COMPARE, 4).integers(2**62))
         run_section = card.model.run.model_copy(update={"seed": other_seed})
@@ -134,10 +134,16 @@ def _shown(card: Card, what: str) -> tuple[str, ...]:
     return (f"{card.source}: {what}",)
 
 
-def _with_model(card: Card, folder: Path) -> Card:
-    """The card, what it trains with a folder for its model: trained once, whatever number of chains use it."""
+def _with_model(card: Card, folder: Path, *others: str) -> Card:
+    """The card, what it trains with a folder for its model: trained once, whatever number of chains use it.
+
+    Args:
+        card: The card.
+        folder: Where the folders are.
+        others: Sections that are trained in this card, and not in every one.
+    """
     changes = {}
-    for name in ("phase_space", "amplitude", "generator"):
+    for name in ("phase_space", "amplitude", "generator", *others):
         section = getattr(card.model, name)
         if section is not None and section.model is None:
             changes[name] = section.model_copy(update={"model": str((folder / f"model of {name}").absolute())})

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlgen.chain.crude_weights import crude_source
 from mlgen.chain.process_source import process_digest
-from mlgen.chain.stand_ins import UnitElement, replaced
 from mlgen.errors import MlgenError
 from mlgen.files import write_whole
 
@@ -57,7 +57,7 @@ def cost_ratio(
 
 def _measured(source: CandidateSource, surrogates: Sequence[MatrixElement] | None) -> float:
     elements = source.process.matrix_elements
-    drawn = source.with_matrix_elements(surrogates if surrogates is not None else replaced(elements, UnitElement))
+    drawn = crude_source(source) if surrogates is None else source.with_matrix_elements(surrogates)
     # Not of the run: what is drawn here goes nowhere. The first call loads what is loaded once.
     rng = np.random.default_rng(0)
     drawn.draw(_FEWEST, rng)
@@ -75,6 +75,8 @@ def _measured(source: CandidateSource, surrogates: Sequence[MatrixElement] | Non
         for element in {id(element): element for element in elements}.values():
             element.evaluate(points, coupling)
         seconds = time.perf_counter() - start
+        # Where the surrogate knows the subprocesses, one of them is evaluated at each point.
+        share = 1.0 if surrogates is None else 1.0 / len({id(element) for element in elements})
         if seconds > _TIME or number == len(momenta):
-            return seconds / number / candidate
+            return share * seconds / number / candidate
         number = min(4 * number, len(momenta))

@@ -16,6 +16,7 @@ import numpy as np
 import mlgen
 from mlgen.chain.candidate_pool import CandidatePool, KnownPool
 from mlgen.chain.checks import check_mean_weight, check_normalisation, check_unweighted
+from mlgen.chain.crude_weights import crude_source
 from mlgen.chain.evaluation_costs import cost_ratio
 from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY
 from mlgen.chain.plan import Plan, PlannedStage
@@ -27,7 +28,7 @@ from mlgen.chain.spool import ChosenEvents, TemporaryFiles
 from mlgen.chain.sums import Sums
 from mlgen.chain.surrogate_pool import SurrogatePool
 from mlgen.chain.timing import Timer
-from mlgen.chain.unweighters import crude_source, trained_unweighter
+from mlgen.chain.unweighters import trained_unweighter
 from mlgen.chain.unweighting_figures import unweighting_figures
 from mlgen.chain.unweighting_gain import UnweightingCosts
 from mlgen.chain.weight_distribution import WeightDistribution
@@ -117,8 +118,11 @@ class _ProcessRun:
             with timer("training"):
                 made = trained_unweighter(plan, plan.unweighting, trained.exact, reporter)
             self._unweighter, self._of_unweighting = made
-        self._counts_before = dataclasses.replace(trained.source.counts)
         self._pool = self._opened_pool()
+        # What is measured to know the costs is none of the run.
+        self._counts_before = dataclasses.replace(trained.source.counts)
+        if trained.guard is not None:
+            trained.guard.clear()
         self._moduli = WeightModuli()
         self._sums = Sums(0, np.zeros(1), np.zeros(1))
         self._scale = 1.0
@@ -129,8 +133,8 @@ class _ProcessRun:
 
     def _opened_pool(self) -> CandidatePool:
         plan, trained, timer = self._plan, self._trained, self._timer
-        particles = len(trained.source.process.subprocesses[0].pdg_ids)
         if not plan.corrected:
+            particles = len(trained.source.process.subprocesses[0].pdg_ids)
             work = "matrix element" if plan.amplitude is None else "surrogate"
             return KnownPool(trained.source.timed(timer, work), self._seed, self._files, particles)
         crude = crude_source(trained.exact) if plan.unweighting_learns else trained.source
@@ -142,7 +146,6 @@ class _ProcessRun:
             trained.exact.timed(timer, "matrix element"),
             self._seed,
             self._files,
-            particles,
             cost_ratio=ratio,
             features=plan.unweighting_learns,
         )

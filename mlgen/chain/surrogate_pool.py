@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlgen.chain.candidate_pool import CandidatePool
 from mlgen.chain.candidates import CandidateBatch, CandidateSource
+from mlgen.chain.crude_weights import crude_source, feature_count, features_of
 from mlgen.chain.record_file import RecordFile
-from mlgen.chain.spool import EventSpool, KeptCandidates, TemporaryFiles
+from mlgen.chain.spool import KeptCandidates, TemporaryFiles
 from mlgen.stages import Candidates, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from mlgen.hard_process.hard_process import HardProcess
+
+#: True weights that were asked for.
+_EVALUATED = np.dtype([("index", np.int32), ("subprocess", np.int32), ("weight", np.float64)])
 
 
 class SurrogatePool(CandidatePool):
-    """Candidates that are drawn with a surrogate in the place of the matrix elements.
+    r"""Candidates that are drawn with a surrogate in the place of the matrix elements.
 
-    Where a true weight is asked for, the point is evaluated again with the true matrix elements, its subprocess is
-    drawn in proportion to what these contribute, and both are kept: asked for again, they cost nothing.
+    Where the surrogate knows the subprocesses, the subprocess j of a candidate is drawn with the probability
+    :math:`|s_j| / \sum_k |s_k|` of what it contributes to the surrogate's weight, and its true weight is its true
+    contribution :math:`t_j` over that probability: one matrix element is evaluated, and the mean over many draws is
+    :math:`t_j` for each subprocess. Where it only knows their sum (weights that are to be learned from features), all
+    are evaluated, and the subprocess is drawn in proportion to the true contributions.
+
+    What was asked for is kept: asked for again, it costs nothing. Points are kept by their place in the hypercube, and
+    mapped again when their momenta are needed.
 
     Args:
         source: Draws points, with a surrogate in the place of the matrix elements.
         exact: The same with the true ones.
         seed: Of the run.
         files: Where candidates are kept.
-        particles: Particles of each event, incoming ones included.
         cost_ratio: What a true weight costs, in units of what a candidate costs without it; None where not known.
-        features: Whether candidates are to have features that their true weight may be learned from.
+        features: Whether candidates are to have features that their true weight may be learned from; the weights of
+            `source` are those of |M|^2 = 1 then.
 
     Attributes:
         evaluations: Number of true weights that were computed.
@@ -38,22 +52,22 @@ class SurrogatePool(CandidatePool):
         exact: CandidateSource,
         seed: int,
         files: TemporaryFiles,
-        particles: int,
         *,
         cost_ratio: float | None = None,
         features: bool = False,
     ) -> None:
         super().__init__(source, seed)
-        self._exact = exact
+        self._exact, self._crude = exact, crude_source(exact)
         self._cost_ratio = cost_ratio
         self._with_features = features
-        integrand = source.process.integrand
         columns: list[Any] = [("index", np.int32), ("channel", np.int32), ("factor", float), ("weight", float)]
-        columns.append(("x", np.float64, (integrand.dimensions,)))
+        columns.append(("x", np.float64, (source.process.integrand.dimensions,)))
         if features:
             columns.append(("features", np.float64, (feature_count(source),)))
+        else:
+            columns += [("subprocess", np.int32), ("probability", np.float64)]
         self._points = RecordFile(files.path("points"), np.dtype(columns))
-        self._evaluated = EventSpool(files, particles)
+        self._evaluated = RecordFile(files.path("evaluated"), _EVALUATED)
         # Parts of the evaluated ones that belong to each batch.
         self._parts: list[list[int]] = []
         self.evaluations = 0
@@ -70,121 +84,119 @@ class SurrogatePool(CandidatePool):
         if at_most is not None and len(index) >= at_most:
             index = index[:at_most]
             n = int(index[-1]) + 1
-        columns = {
-            "index": index,
-            "channel": batch.channel[index],
-            "factor": batch.factor[index],
-            "weight": batch.weight[index],
-            "x": batch.x[index],
-        }
+        weight = batch.weight
+        columns = {"index": index, "channel": batch.channel, "factor": batch.factor, "x": batch.x}
         if self._with_features:
-            columns["features"] = features_of(self.source, batch)[index]
-        self._points.append(columns)
+            columns["features"] = features_of(self.source, batch)
+        else:
+            values = batch.points.subprocess_values
+            subprocess, sign = self.source.process.draw_subprocesses(batch.points, self._subprocess_numbers(len(self)))
+            weight = weight * sign
+            size = np.abs(values)
+            columns["subprocess"] = subprocess
+            columns["probability"] = _of_each(size, subprocess) / np.maximum(size.sum(axis=1), np.finfo(float).tiny)
+        columns["weight"] = weight
+        self._points.append({name: column if name == "index" else column[index] for name, column in columns.items()})
         self._parts.append([])
         self._count(n)
-        return np.asarray(batch.weight[:n])
+        return np.asarray(weight[:n])
 
     def candidates(self, number: int) -> Candidates:
         """Return a batch with the surrogate's weights; true ones are to be asked for."""
         points = self._points.read(number)
-        n = self._sizes[number]
-        weight, vanishes = np.zeros(n), np.ones(n, bool)
-        channel = np.zeros(n, np.int64)
-        index = points["index"]
-        weight[index], vanishes[index], channel[index] = points["weight"], False, points["channel"]
-        features = None
-        if self._with_features:
-            features = np.zeros((n, points["features"].shape[1]))
-            features[index] = points["features"]
+        n, index = self.size_of(number), points["index"]
+        whole = {}
+        for name in points.dtype.names or ():
+            column = points[name]
+            whole[name] = np.zeros((n, *column.shape[1:]), column.dtype)
+            whole[name][index] = column
+        vanishes = np.ones(n, np.bool_)
+        vanishes[index] = False
+        groups = {"channel": np.asarray(whole["channel"], np.int64)}
+        if not self._with_features:
+            groups["process"] = np.asarray(whole["subprocess"], np.int64)
 
-        def exact_weight(index: IntArray) -> FloatArray:
-            return self._exact_weights(number, index)
+        def exact_weight(asked: IntArray) -> FloatArray:
+            return self._true(number, np.asarray(asked))[0]
 
         return Candidates(
-            weight,
+            whole["weight"],
             exact_weight,
-            features=features,
+            features=whole.get("features"),
             vanishes=vanishes,
-            groups={"channel": channel},
+            groups=groups,
             cost_ratio=self._cost_ratio,
         )
 
     def events(self, number: int, index: IntArray) -> KeptCandidates:
-        """Return candidates of a batch with all that makes them events; their true weights were asked for, or are."""
-        self._exact_weights(number, index)
-        known = self._known(number)
-        return known.at(np.searchsorted(known.index, index))
-
-    def _exact_weights(self, number: int, index: IntArray) -> FloatArray:
-        index = np.asarray(index)
-        places, weights = self._known_weights(number)
-        missing = np.setdiff1d(index, places)
-        if len(missing):
-            self._evaluate(number, missing)
-            places, weights = self._known_weights(number)
-        found = np.zeros(len(index))
-        if len(places):
-            place = np.minimum(np.searchsorted(places, index), len(places) - 1)
-            # What is not among the points vanishes.
-            found = np.where(places[place] == index, weights[place], 0.0)
-        return found
-
-    def _evaluate(self, number: int, index: IntArray) -> None:
-        """Evaluate points of a batch with the true matrix elements."""
+        """Return candidates of a batch with all that makes them events; `weight` is what is known of their weights."""
         points = self._points.read(number)
-        points = points[np.isin(points["index"], index)]
-        if not len(points):
-            return
-        columns = (np.ascontiguousarray(points[name]) for name in ("x", "channel", "factor"))
-        batch = self._exact.again(*columns)
-        place = np.asarray(points["index"], np.int64)
-        uniform = self._subprocess_numbers(number, self._sizes[number])[place]
-        subprocess, sign = self._exact.process.draw_subprocesses(batch.points, uniform)
-        evaluated = KeptCandidates(
-            place,
-            batch.weight * sign,
-            batch.channel,
+        points = points[np.searchsorted(points["index"], index)]
+        batch = self._again(self._crude, points)
+        if self._with_features and len(self._process.subprocesses) > 1:
+            # Which subprocess it is, only the true contributions say.
+            weight, subprocess = self._true(number, index)
+        elif self._with_features:
+            weight, subprocess = points["weight"], np.zeros(len(points), np.int64)
+        else:
+            weight, subprocess = points["weight"], np.asarray(points["subprocess"], np.int64)
+        return KeptCandidates(
+            index,
+            np.asarray(weight, np.float64),
+            np.asarray(points["channel"], np.int64),
             subprocess,
             batch.points.momenta,
             batch.points.factorisation_scale,
             batch.points.alpha_s,
         )
-        self._parts[number].append(self._evaluated.append(evaluated))
-        self.evaluations += len(place)
 
-    def _known_weights(self, number: int) -> tuple[IntArray, FloatArray]:
-        """Places and true weights of the candidates of a batch that were evaluated, in the order of the places."""
-        parts = [self._evaluated.weights(part) for part in self._parts[number]]
-        if not parts:
-            return np.zeros(0, np.int64), np.zeros(0)
-        places = np.concatenate([part.index for part in parts])
-        weights = np.concatenate([part.weight for part in parts])
-        order = np.argsort(places)
-        return places[order], weights[order]
+    @property
+    def _process(self) -> HardProcess:
+        return self._exact.process
 
-    def _known(self, number: int) -> KeptCandidates:
-        """Candidates of a batch that were evaluated, in the order of their places."""
+    def _true(self, number: int, index: IntArray) -> tuple[FloatArray, IntArray]:
+        """True weights and subprocesses of candidates of a batch; zero for what vanishes."""
+        known = self._known(number)
+        missing = np.setdiff1d(index, known["index"])
+        if len(missing):
+            points = self._points.read(number)
+            points = points[np.isin(points["index"], missing)]
+            if len(points):
+                self._parts[number].append(self._evaluated.append(self._evaluate(number, points)))
+                self.evaluations += len(points)
+                known = self._known(number)
+        weight, subprocess = np.zeros(len(index)), np.zeros(len(index), np.int64)
+        if len(known):
+            place = np.minimum(np.searchsorted(known["index"], index), len(known) - 1)
+            there = known["index"][place] == index
+            weight[there], subprocess[there] = known["weight"][place[there]], known["subprocess"][place[there]]
+        return weight, subprocess
+
+    def _known(self, number: int) -> npt.NDArray[Any]:
+        """The true weights of a batch that were asked for, in the order of their places."""
         parts = [self._evaluated.read(part) for part in self._parts[number]]
-        names = KeptCandidates.__dataclass_fields__
-        whole = KeptCandidates(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-        return whole.at(np.argsort(whole.index))
+        known = np.concatenate(parts) if parts else np.empty(0, _EVALUATED)
+        return known[np.argsort(known["index"])]
+
+    def _evaluate(self, number: int, points: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Evaluate points of a batch with the true matrix elements."""
+        index = np.asarray(points["index"], np.int64)
+        if self._with_features:
+            batch = self._again(self._exact, points)
+            uniform = self._subprocess_numbers(number)[index]
+            subprocess, sign = self._process.draw_subprocesses(batch.points, uniform)
+            return {"index": index, "subprocess": subprocess, "weight": batch.weight * sign}
+        batch = self._again(self._crude, points)
+        subprocess = np.asarray(points["subprocess"], np.int64)
+        squared = self._process.integrand.squared(batch.points.momenta, batch.points.alpha_s, subprocess)
+        contribution = batch.factor * _of_each(batch.points.subprocess_values, subprocess) * squared
+        return {"index": index, "subprocess": subprocess, "weight": contribution / points["probability"]}
+
+    def _again(self, source: CandidateSource, points: npt.NDArray[Any]) -> CandidateBatch:
+        x, channel, factor = (np.ascontiguousarray(points[name]) for name in ("x", "channel", "factor"))
+        return source.again(x, channel, factor)
 
 
-def feature_count(source: CandidateSource) -> int:
-    """Return the number of features that `features_of` gives."""
-    subprocesses = len(source.process.subprocesses)
-    return source.process.integrand.features + (subprocesses if subprocesses > 1 else 0)
-
-
-def features_of(source: CandidateSource, batch: CandidateBatch) -> FloatArray:
-    """Return what the ratio of true weight and weight may be learned from, ``(n, features)``.
-
-    The features of the integrand, and of several subprocesses the share of each in the weight, which is that of its
-    luminosity where |M|^2 is one.
-    """
-    points = batch.points
-    if len(source.process.subprocesses) == 1:
-        return points.features
-    total = points.subprocess_values.sum(axis=1, keepdims=True)
-    shares = np.divide(points.subprocess_values, total, out=np.zeros_like(points.subprocess_values), where=total != 0)
-    return np.concatenate([points.features, shares], axis=1)
+def _of_each(values: FloatArray, column: IntArray) -> FloatArray:
+    """Return the value in the column of each row, ``(n,)``."""
+    return np.asarray(np.take_along_axis(values, np.asarray(column)[:, None], axis=1)[:, 0])

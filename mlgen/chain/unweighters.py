@@ -11,12 +11,11 @@ from typing import cast
 import numpy as np
 
 from mlgen.chain.candidates import CandidateBatch, CandidateSource
+from mlgen.chain.crude_weights import crude_source, features_of
 from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.process_source import process_differences, process_digest
 from mlgen.chain.report import StageResult, stage_result
-from mlgen.chain.stand_ins import UnitElement, replaced
-from mlgen.chain.surrogate_pool import features_of
 from mlgen.errors import ModelError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
@@ -57,11 +56,6 @@ def trained_unweighter(
             return type(trained).from_state(trained.settings, state)
 
     return made, result
-
-
-def crude_source(source: CandidateSource) -> CandidateSource:
-    """Return a source of candidates without their matrix elements: with |M|^2 = 1."""
-    return source.with_matrix_elements(replaced(source.process.matrix_elements, UnitElement))
 
 
 def _reused(stage: PlannedStage, folder: Path, source: CandidateSource) -> tuple[Unweighter, StageResult]:

@@ -37,7 +37,7 @@ class UnweightingCosts:
         unweighting: Time of the unweighting, of all candidates.
 
     References:
-        Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964, eq. (15), where a candidate itself costs
+        Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964, where drawing a candidate costs
         nothing.
     """
 

@@ -29,7 +29,7 @@ model = "models/{stem}"         # trained and saved here when it is not there ye
 
 # [unweighting]                 # unit-weight events from weighted ones
 # plugin = "hit-or-miss"
-# maximum = "sample"            # or "quantile", "overweight-share"
+# maximum = "sample"            # or "overweight-share", "quantile", "median", "efficiency", "value"
 
 # [reweighting]                 # a named weight: the nominal one times |M_new|^2 / |M_old|^2; not with [generator]
 # old = "closed-form"           # what the events were made with: matrix elements, or {{ model = "FOLDER" }}

@@ -51,8 +51,8 @@ events = 10_000                 # events to write
 # points = 1_000_000
 
 [unweighting]                   # leave it out for weighted events
-plugin = "hit-or-miss"
-maximum = "overweight-share"    # or "sample": the largest weight, no overweights
+plugin = "hit-or-miss"          # with [amplitude]: "two-stage" asks for few true matrix elements, and is exact
+maximum = "overweight-share"    # or "sample": the largest weight, no overweights; not with "two-stage"
 overweight_share = 0.001
 
 [output]

@@ -176,6 +176,26 @@ class ProcessIntegrand(Integrand):
         """
         return self._evaluated(x, channel, with_subprocesses=True)
 
+    def squared(self, momenta: FloatArray, alpha_s: FloatArray, subprocess: IntArray) -> FloatArray:
+        """Return |M|^2 of one subprocess at each point, ``(n,)``; zero, and counted, where it is not finite.
+
+        Args:
+            momenta: ``(n, particles, 4)`` as ``(px, py, pz, energy)`` in GeV.
+            alpha_s: ``(n,)``.
+            subprocess: Number of the subprocess of each point, ``(n,)``.
+
+        Raises:
+            MatrixElementFailure: A matrix element failed, as in a call.
+        """
+        values = np.zeros(len(momenta))
+        for element, members in self._elements:
+            own = np.flatnonzero(np.isin(subprocess, members))
+            if len(own):
+                values[own] = self._squared(element, np.ascontiguousarray(momenta[own]), alpha_s[own])
+        finite = np.isfinite(values)
+        self.counts.not_finite += int(np.count_nonzero(~finite))
+        return np.where(finite, values, 0.0)
+
     def _evaluated(self, x: FloatArray, channel: IntArray, *, with_subprocesses: bool) -> HardPoints:
         n, channels = len(x), len(self.channels)
         x = np.ascontiguousarray(x, np.float64)

@@ -1,4 +1,4 @@
-"""Unweighting methods: unit-weight events from weighted ones."""
+"""Unweighting methods: unit-weight events from weighted ones. Nothing heavy is imported before a card asks for it."""
 
 from __future__ import annotations
 
