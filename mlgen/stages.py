@@ -344,6 +344,9 @@ class Candidates:
         weight: What is known of each candidate's weight, ``(n,)``, in the unit of the event file.
         exact_weight: Returns the true weights of the candidates with the given indices, ``(k,)`` for ``(k,)``; None
             where `weight` is the true one already. Asked again, it gives the same, and the host knows it by then.
+        relative_error: Returns what a surrogate says of its own error: the standard deviation of true weights about
+            `weight`, relative to it, of the candidates with the given indices, ``(k,)`` for ``(k,)``; zero where
+            `weight` is the true one. None where nothing is said.
         features: Numbers of order one that the true weight may be learned from, relative to `weight`, ``(n, f)``; None
             where there is nothing to learn.
         vanishes: Which candidates are known to have a true weight of zero, because they are outside the cuts for
@@ -358,6 +361,7 @@ class Candidates:
 
     weight: FloatArray
     exact_weight: Callable[[IntArray], FloatArray] | None = None
+    relative_error: Callable[[IntArray], FloatArray] | None = None
     features: FloatArray | None = None
     vanishes: npt.NDArray[np.bool_] | None = None
     groups: Mapping[str, IntArray] = field(default_factory=dict)

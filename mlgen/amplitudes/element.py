@@ -81,6 +81,22 @@ class SurrogateElement(MatrixElement):
             values[exact] = self.exact.evaluate(np.ascontiguousarray(momenta[exact]), alpha_s[exact])
         return values
 
+    def relative_error(self, momenta: FloatArray) -> FloatArray:
+        """Return the standard deviation of |M|^2 that the surrogate claims, relative to it, ``(n,)``.
+
+        Systematic and statistical one together; zero where the true matrix element is taken.
+
+        Args:
+            momenta: ``(n, particles, 4)``.
+        """
+        ordered = self._ordered(momenta)
+        predicted = self.part.predict(ordered, np.full(len(momenta), self.part.alpha_s))
+        asked = _usable(predicted.value)
+        if self.outside == "matrix-element":
+            asked &= ~self.part.domain.outside(ordered)
+        error = np.hypot(predicted.systematic, predicted.statistical)
+        return np.divide(error, predicted.value, out=np.zeros(len(momenta)), where=asked & np.isfinite(error))
+
     def draw_color_flows(self, momenta: FloatArray, uniform: FloatArray) -> npt.NDArray[np.intp]:
         """Return the number of a colour flow for each point, ``(n,)``, as the true matrix element draws them."""
         return self.exact.draw_color_flows(momenta, uniform)

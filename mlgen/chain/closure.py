@@ -99,7 +99,9 @@ def _validate_process(card: Card, replaced: Sequence[Stage], reporter: Reporter)
     with tempfile.TemporaryDirectory(prefix="mlgen-validate-") as name:
         folder = Path(name)
         # Planned as a run is, so that what is wrong with any stage is said before the first event.
-        plans = [plan_chain(_with_stages(card, stages, folder / "planned.lhe")) for _, stages in _variants(card, replaced)]
+        plans = [
+            plan_chain(_with_stages(card, stages, folder / "planned.lhe")) for _, stages in _variants(card, replaced)
+        ]
         learning = ("unweighting",) if any(plan.unweighting_learns for plan in plans) else ()
         with_model = _with_model(card, folder, *learning)
         # Not the card's own, nor one that a user is likely to have chosen.

@@ -146,6 +146,7 @@ class _ProcessRun:
             trained.exact.timed(timer, "matrix element"),
             self._seed,
             self._files,
+            surrogates=trained.elements,
             cost_ratio=ratio,
             features=plan.unweighting_learns,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mlgen.chain.spool import KeptCandidates, TemporaryFiles
 from mlgen.stages import Candidates, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from mlgen.amplitudes.element import SurrogateElement
     from mlgen.hard_process.hard_process import HardProcess
 
 #: True weights that were asked for.
@@ -38,6 +40,7 @@ class SurrogatePool(CandidatePool):
         exact: The same with the true ones.
         seed: Of the run.
         files: Where candidates are kept.
+        surrogates: Surrogate of each subprocess, which say how large their errors are; none where nothing is said.
         cost_ratio: What a true weight costs, in units of what a candidate costs without it; None where not known.
         features: Whether candidates are to have features that their true weight may be learned from; the weights of
             `source` are those of |M|^2 = 1 then.
@@ -53,11 +56,13 @@ class SurrogatePool(CandidatePool):
         seed: int,
         files: TemporaryFiles,
         *,
+        surrogates: Sequence[SurrogateElement] = (),
         cost_ratio: float | None = None,
         features: bool = False,
     ) -> None:
         super().__init__(source, seed)
         self._exact, self._crude = exact, crude_source(exact)
+        self._surrogates = tuple(surrogates)
         self._cost_ratio = cost_ratio
         self._with_features = features
         columns: list[Any] = [("index", np.int32), ("channel", np.int32), ("factor", float), ("weight", float)]
@@ -119,9 +124,13 @@ class SurrogatePool(CandidatePool):
         def exact_weight(asked: IntArray) -> FloatArray:
             return self._true(number, np.asarray(asked))[0]
 
+        def relative_error(asked: IntArray) -> FloatArray:
+            return self._errors(number, np.asarray(asked))
+
         return Candidates(
             whole["weight"],
             exact_weight,
+            relative_error if self._surrogates else None,
             features=whole.get("features"),
             vanishes=vanishes,
             groups=groups,
@@ -171,6 +180,20 @@ class SurrogatePool(CandidatePool):
             there = known["index"][place] == index
             weight[there], subprocess[there] = known["weight"][place[there]], known["subprocess"][place[there]]
         return weight, subprocess
+
+    def _errors(self, number: int, index: IntArray) -> FloatArray:
+        """What the surrogates say of their errors, for candidates of a batch; zero for what vanishes."""
+        points = self._points.read(number)
+        place = np.minimum(np.searchsorted(points["index"], index), max(len(points) - 1, 0))
+        there = np.flatnonzero(points["index"][place] == index) if len(points) else np.zeros(0, np.intp)
+        points = points[place[there]]
+        momenta = self._again(self._crude, points).points.momenta
+        errors = np.zeros(len(index))
+        for element in {id(one): one for one in self._surrogates}.values():
+            own = np.array([one is element for one in self._surrogates])[points["subprocess"]]
+            if own.any():
+                errors[there[own]] = element.relative_error(np.ascontiguousarray(momenta[own]))
+        return errors
 
     def _known(self, number: int) -> npt.NDArray[Any]:
         """The true weights of a batch that were asked for, in the order of their places."""

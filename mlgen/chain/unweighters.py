@@ -115,7 +115,8 @@ class _Stream:
         while True:
             batch = self._crude.draw(_BATCH, random_generator(self._seed, Work.DRAW_TRAINING_POINTS, number))
             vanishes = np.asarray(batch.factor == 0)
-            yield Candidates(batch.weight, partial(self._exact, batch), features_of(self._crude, batch), vanishes)
+            features = features_of(self._crude, batch)
+            yield Candidates(batch.weight, partial(self._exact, batch), features=features, vanishes=vanishes)
             number += 1
 
     def _exact(self, batch: CandidateBatch, index: IntArray) -> FloatArray:

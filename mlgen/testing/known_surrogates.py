@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +120,7 @@ def batches(sample: Sample, surrogate: str, parts: list[npt.NDArray[np.intp]]) -
             Candidates(
                 weight=said[part],
                 exact_weight=Asked(weight),
+                relative_error=partial(claimed_errors, features),
                 features=features,
                 vanishes=None if surrogate == "bad" else weight == 0,
                 groups=groups,
@@ -126,6 +128,15 @@ def batches(sample: Sample, surrogate: str, parts: list[npt.NDArray[np.intp]]) -
             )
         )
     return made
+
+
+def claimed_errors(features: FloatArray, index: IntArray) -> FloatArray:
+    """Return relative errors that a surrogate claims, ``(k,)``: they have nothing to do with its true ones.
+
+    They follow a feature, are zero for a part of the candidates, and no number for another.
+    """
+    first = features[index, 0]
+    return np.where(first > 0.8, 0.0, np.where(first < -0.8, np.nan, 0.05 * np.exp(first)))
 
 
 def training_batches(surrogate: str, rng: np.random.Generator) -> Iterator[Candidates]:

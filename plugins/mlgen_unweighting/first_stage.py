@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import WeightError
+from mlgen.stages import Candidates
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -20,12 +21,14 @@ class FirstStage:
     Args:
         maximum: Surrogate weight from which on all candidates pass.
         floor: Smallest weight that it goes by.
+        believed: Smallest surrogate weight that may stand in for a true one.
         ratio: Mean true weight over mean surrogate weight.
         modulus_ratio: The same of the moduli.
     """
 
     maximum: float
     floor: float
+    believed: float
     ratio: float
     modulus_ratio: float
 
@@ -58,3 +61,18 @@ def checked_weights(weights: Any, what: str, before: int, index: npt.NDArray[Any
             "expected. Mend the matrix element or the surrogate that made it"
         )
     return array
+
+
+def true_weights(batch: Candidates, index: npt.NDArray[Any], before: int) -> FloatArray:
+    """Ask for the true weights of the candidates with the given places in a batch, ``(k,)``; nobody where k is 0.
+
+    Raises:
+        WeightError: They are known already, not as many, no real numbers, or one is not finite; names the candidate,
+            counted from 1.
+    """
+    if batch.exact_weight is None:
+        raise WeightError("prepare() was given candidates with a surrogate's weights, and these have true ones")
+    exact = np.asarray(batch.exact_weight(index)) if len(index) else np.zeros(0)
+    if exact.shape != index.shape:
+        raise WeightError(f"there are true weights of shape {exact.shape} for {len(index)} candidates")
+    return checked_weights(exact, "true weight", before, index)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from mlgen.sampling import unweighting_efficiency
-from mlgen.stages import IntArray
+from mlgen.stages import Candidates, IntArray
+from mlgen_unweighting.evaluation import said_errors
+from mlgen_unweighting.first_stage import true_weights
 
 FloatArray = npt.NDArray[np.float64]
 
 #: The pilot decides on maxima, which may be any: its random numbers are the same in every run.
 _SEED = 2109_11964
+_NOTHING = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Pilot:
     Args:
         surrogate: Weights of the surrogate, ``(k,)``.
         exact: True weights, ``(k,)``.
+        error: What the surrogate says of its relative errors, ``(k,)``; zero where it says nothing, or was not asked.
         multiplicity: How many of all candidates each stands for, ``(k,)``, so that sums over these with it are unbiased
             estimates of sums over all.
         number: Place of each among all candidates, from 0, ``(k,)``.
@@ -32,6 +35,7 @@ class Pilot:
 
     surrogate: FloatArray
     exact: FloatArray
+    error: FloatArray
     multiplicity: FloatArray
     number: IntArray
 
@@ -42,6 +46,12 @@ class Pilot:
             mean = math.fsum(self.multiplicity * bottom)
             ratios.append(math.fsum(self.multiplicity * top) / mean if mean else 0.0)
         return ratios[0], ratios[1]
+
+    def mean_error(self) -> float:
+        """Mean of what the surrogate says of its relative errors, of survivors; zero where it says nothing."""
+        said = np.isfinite(self.error) & (self.error > 0)
+        number = self.multiplicity * np.abs(self.surrogate)
+        return float(np.average(np.where(said, self.error, 0.0), weights=number)) if number.any() else 0.0
 
     def efficiency(self, overweight_share: float) -> float:
         """Share of the candidates that a hit-or-miss on the true weights would accept."""
@@ -83,14 +93,14 @@ class PilotSample:
         self._rng = np.random.default_rng(_SEED)
         self._rows = np.empty((0, 6))
         self._threshold = 0.0
-        self._exact: dict[int, Callable[[IntArray], FloatArray]] = {}
+        self._batches: dict[int, Candidates] = {}
 
     def add(
         self,
         index: IntArray,
         surrogate: FloatArray,
         size: FloatArray,
-        exact_weight: Callable[[IntArray], FloatArray],
+        batch: Candidates,
         before: int,
     ) -> None:
         """Offer candidates of one batch.
@@ -99,22 +109,22 @@ class PilotSample:
             index: Their places in the batch, ``(n,)``.
             surrogate: Their weights, ``(n,)``.
             size: What they are chosen in proportion to, ``(n,)``, positive.
-            exact_weight: True weights of candidates of the batch, by place.
+            batch: The batch, which knows true weights; its own weights are not kept.
             before: Candidates of earlier batches.
         """
-        batch = len(self._exact)
+        number = len(self._batches)
         # A uniform number of zero would be an infinite priority.
         priority = size / (1.0 - self._rng.random(len(size)))
         chosen = np.flatnonzero(priority > self._threshold)
         if not len(chosen):
             return
-        self._exact[batch] = exact_weight
+        self._batches[number] = Candidates(_NOTHING, batch.exact_weight, batch.relative_error)
         new = np.stack(
             [
                 priority[chosen],
                 size[chosen],
                 surrogate[chosen],
-                np.full(len(chosen), float(batch)),
+                np.full(len(chosen), float(number)),
                 index[chosen].astype(np.float64),
                 index[chosen] + float(before),
             ],
@@ -127,21 +137,34 @@ class PilotSample:
             rows = rows[: self._size]
         self._rows = rows
 
-    def evaluated(self, size: int) -> Pilot:
-        """Ask for the true weights of those that were chosen, or of as many with the largest priorities."""
+    def evaluated(self, size: int, *, errors: bool = False) -> Pilot:
+        """Ask for the true weights of those that were chosen, or of as many with the largest priorities.
+
+        Args:
+            size: How many at most.
+            errors: Whether the errors that the surrogate claims are asked for, too.
+
+        Raises:
+            WeightError: One is not finite, or there are not as many as were asked for.
+        """
         rows, threshold = self._rows, self._threshold
         if len(rows) > size:
             rows = rows[np.argsort(-rows[:, 0], kind="stable")]
             rows, threshold = rows[:size], float(rows[size, 0])
         rows = rows[np.argsort(rows[:, 5])]
-        exact = np.empty(len(rows))
+        exact, error = np.empty(len(rows)), np.zeros(len(rows))
         batches = rows[:, 3].astype(np.int64)
-        for batch in np.unique(batches):
-            own = batches == batch
-            exact[own] = self._exact[int(batch)](rows[own, 4].astype(np.int64))
+        for number in np.unique(batches):
+            own = batches == number
+            index, place = rows[own, 4].astype(np.int64), rows[own, 5].astype(np.int64)
+            batch = self._batches[int(number)]
+            exact[own] = true_weights(batch, index, int(place[0] - index[0]))
+            if errors:
+                error[own] = said_errors(batch.relative_error, index)
         return Pilot(
             surrogate=rows[:, 2],
             exact=exact,
+            error=error,
             multiplicity=np.maximum(1.0, threshold / rows[:, 1]),
             number=rows[:, 5].astype(np.int64),
         )

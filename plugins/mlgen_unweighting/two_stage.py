@@ -25,7 +25,8 @@ from mlgen.stages import (
     UnweightingReport,
     no_progress,
 )
-from mlgen_unweighting.first_stage import FirstStage, checked_weights
+from mlgen_unweighting.evaluation import evaluation_probability, said_errors
+from mlgen_unweighting.first_stage import FirstStage, checked_weights, true_weights
 from mlgen_unweighting.hit_or_miss import HitOrMiss
 from mlgen_unweighting.pilot import Pilot, PilotSample
 from mlgen_unweighting.settings import HitOrMissSettings
@@ -59,6 +60,7 @@ class Prepared:
         pilot: True weights that were asked for.
         largest_share: Largest of them in units of the sum of all |w|.
         hit_or_miss_efficiency: Of a hit-or-miss on the true weights.
+        mean_error: Mean of the relative errors that the surrogate claims; zero where it claims none.
         spread: Relative standard deviation of true weight over the surrogate's, of events; NaN where not known.
     """
 
@@ -67,6 +69,7 @@ class Prepared:
     pilot: float
     largest_share: float
     hit_or_miss_efficiency: float
+    mean_error: float
     spread: float
 
 
@@ -82,7 +85,7 @@ class TwoStage(Unweighter):
     :math:`\operatorname{sign}(w) \max(1, |y| / y_\mathrm{max})\, u`: probability times new weight is
     :math:`(w / y_\mathrm{max})\, u` whatever the surrogate says, so the sample is unbiased for any surrogate and any
     maxima. The excess of an overweight of the first stage is not lost: it makes the candidate more likely to be
-    accepted in the second, and what is still left there stays as weight (arXiv:2109.11964, sec. 2.2, keeps both
+    accepted in the second, and what is still left there stays as weight (arXiv:2109.11964 keeps both
     excesses as weights; for candidates that are no overweights of the first stage the two are the same, with
     :math:`x_\mathrm{max} = y_\mathrm{max} / s_\mathrm{max}`). The floor f, a small part of the mean weight, keeps
     :math:`p > 0` where a surrogate is zero or too small.
@@ -92,11 +95,12 @@ class TwoStage(Unweighter):
     makes the average over accepted events estimate the cross section; it is estimated from the pilot at first, and from
     all survivors with the surrogate as a control variate afterwards: `normalisation` is the ratio of the two.
 
-    With `evaluated_share` q below one, a survivor is asked for its true weight with the probability q only: y is
-    :math:`v + (w / p - v) / q` then, and v otherwise, where v is the surrogate's weight over p times the mean ratio of
-    true weights to the surrogate's. The mean of y is :math:`w / p` again, and averages stay right; the weights of
-    single events scatter by the surrogate's error over :math:`\sqrt q`. A survivor whose surrogate is below the floor
-    is always asked for.
+    With an `evaluated_share` below one, a survivor is asked for its true weight with a probability q only, which is in
+    proportion to the error that the surrogate claims (`evaluation_probability`): y is :math:`v + (w / p - v) / q` then,
+    and v otherwise, where v is the surrogate's weight over p times the mean ratio of true weights to the surrogate's.
+    The mean of y is :math:`w / p` again, and averages stay right, whatever the surrogate claims; the weights of single
+    events scatter by its error over :math:`\sqrt q`. A survivor whose surrogate is below the lowest
+    floor is always asked for.
 
     Where the true weights of all candidates are known, this is a hit-or-miss with the same share of overweights.
 
@@ -193,14 +197,15 @@ class TwoStage(Unweighter):
                 )
             # More of those with small weights than events have, to find out where the surrogate is far too small.
             size = np.abs(surrogate) + (_PILOT_FLOOR * sizes.mean() if sizes.largest else 1.0)
-            sample.add(index, surrogate, size, batch.exact_weight, total)
+            sample.add(index, surrogate, size, batch, total)
             total += len(batch.weight)
             cost_ratio = self._cost_ratio(batch.cost_ratio)
         if not sizes.count:
             what = f"all {total:,} candidates are known to have weight 0" if total else "there are no candidates"
             raise WeightError(f"{what}: there is nothing to unweight; check the cuts and the matrix element")
-        pilot = _checked_pilot(sample.evaluated(max(_FEWEST, int(_PILOT_SHARE * sizes.count))), total)
         share = self.settings.evaluated_share
+        wanted = max(_FEWEST, int(_PILOT_SHARE * sizes.count))
+        pilot = _checked_pilot(sample.evaluated(wanted, errors=share != 1), total)
         # Where the surrogate is zero everywhere, all candidates are alike.
         floor = self.settings.floor * sizes.mean() if sizes.largest else 1.0
         ratio, modulus_ratio = pilot.ratios()
@@ -214,7 +219,7 @@ class TwoStage(Unweighter):
             effective_share=self.settings.effective_share,
             evaluated_shares=EVALUATED_SHARES if isinstance(share, str) else (share,),
         )
-        first = FirstStage(maxima.first, maxima.floor, ratio, modulus_ratio)
+        first = FirstStage(maxima.first, maxima.floor, floor, ratio, modulus_ratio)
         left = np.minimum(np.abs(pilot.exact), first.probability(pilot.surrogate) * maxima.second)
         self._first, self._maxima = first, maxima
         self._prepared = Prepared(
@@ -223,6 +228,7 @@ class TwoStage(Unweighter):
             pilot=len(pilot.exact),
             largest_share=pilot.largest_share(),
             hit_or_miss_efficiency=pilot.efficiency(self.settings.overweight_share) * sizes.count / total,
+            mean_error=pilot.mean_error(),
             spread=pilot.spread(),
         )
 
@@ -270,18 +276,19 @@ class TwoStage(Unweighter):
         passes, evaluates, accepts = (numbers[index] for numbers in rng.random((3, len(candidates.weight))))
         probability = first.probability(surrogate)
         survivors = np.flatnonzero(passes < probability)
-        if maxima.evaluated_share < 1:
-            asked = (evaluates[survivors] < maxima.evaluated_share) | (surrogate[survivors] < first.floor)
-        else:
-            asked = np.ones(len(survivors), bool)
-        exact = np.zeros(len(survivors))
-        exact[asked] = self._exact(candidates, index[survivors[asked]], before)
+        asked, weight = np.ones(len(survivors), np.bool_), np.zeros(len(survivors))
         guess = first.ratio * surrogate[survivors] / probability[survivors]
-        weight = exact / probability[survivors]
         if maxima.evaluated_share < 1:
-            trusted = surrogate[survivors] >= first.floor
-            made_up = guess + (weight - guess) / maxima.evaluated_share
-            weight = np.where(trusted, np.where(asked, made_up, guess), weight)
+            error = said_errors(candidates.relative_error, index[survivors]) if prepared.mean_error else weight
+            chance = evaluation_probability(maxima.evaluated_share, error, prepared.mean_error)
+            chance[surrogate[survivors] < first.believed] = 1.0
+            asked = evaluates[survivors] < chance
+        exact = true_weights(candidates, index[survivors[asked]], before)
+        weight[asked] = exact / probability[survivors[asked]]
+        if maxima.evaluated_share < 1:
+            # In this order, a survivor that is sure to be asked for gets its true weight to the last bit.
+            made_up = weight / chance + guess * (1 - 1 / chance)
+            weight = np.where(asked, made_up, guess)
         relative = np.abs(weight) / maxima.second
         accepted = accepts[survivors] < relative
         factor = np.copysign(np.maximum(relative, 1.0), weight)[accepted]
@@ -289,14 +296,6 @@ class TwoStage(Unweighter):
             first, maxima.second, len(candidates.weight), surrogate, survivors, int(asked.sum()), weight, factor
         )
         return Unweighted(np.asarray(index[survivors[accepted]], np.int64), factor * prepared.unit)
-
-    def _exact(self, candidates: Candidates, index: npt.NDArray[np.intp], before: int) -> FloatArray:
-        if candidates.exact_weight is None:
-            raise WeightError("prepare() was given candidates with a surrogate's weights, and these have true ones")
-        exact = np.asarray(candidates.exact_weight(index)) if len(index) else np.zeros(0)
-        if exact.shape != index.shape:
-            raise WeightError(f"there are true weights of shape {exact.shape} for {len(index)} candidates")
-        return checked_weights(exact, "true weight", before, index)
 
     def normalisation(self) -> float:
         """Return the unit that all survivors give, over that of the pilot."""
@@ -337,7 +336,7 @@ class TwoStage(Unweighter):
             f"maxima for a true weight that costs {prepared.cost_ratio:.3g} times a candidate: "
             f"{maxima.first:.4g} in the first stage, {maxima.second:.4g} in the second"
             + (
-                f"; the true weight of {maxima.evaluated_share:.3g} of the survivors is asked for"
+                f"; true weights of a part of the survivors (evaluated_share = {maxima.evaluated_share:.3g})"
                 if maxima.evaluated_share < 1
                 else ""
             )
@@ -397,8 +396,10 @@ class TwoStage(Unweighter):
             made._first, made._maxima, made._prepared = (
                 kinds[name](*(float(value) for value in own[name])) for name in kinds
             )
-            numbers = np.concatenate([own["first_stage"][:2], own["maxima"], own["prepared"][:1]])
-            if not np.all(np.isfinite(numbers) & (numbers > 0)):
+            # The spread may be unknown, and the ratios of the first stage may have any sign.
+            finite = np.concatenate([own["first_stage"], own["maxima"], own["prepared"][:-1]])
+            positive = np.concatenate([own["first_stage"][:3], own["maxima"], own["prepared"][:1]])
+            if not np.isfinite(finite).all() or not np.all(positive > 0):
                 raise ModelError("two-stage needs positive finite numbers in its state")
         return made
 
@@ -412,16 +413,9 @@ def _plain_settings(settings: TwoStageSettings) -> HitOrMissSettings:
 
 
 def _checked_pilot(pilot: Pilot, total: int) -> Pilot:
-    exact = np.asarray(pilot.exact)
-    wrong = np.flatnonzero(~np.isfinite(exact))
-    if len(wrong):
+    if not pilot.exact.any():
         raise WeightError(
-            f"candidate {int(pilot.number[wrong[0]]) + 1} (counted from 1) has the true weight {exact[wrong[0]]}; a "
-            "finite number is expected. Mend the matrix element that made it"
-        )
-    if not exact.any():
-        raise WeightError(
-            f"the true weights of all {len(exact):,} candidates that were asked for (of {total:,}) are 0, so that none "
-            "could be accepted; check the cuts and the matrix element that made them"
+            f"the true weights of all {len(pilot.exact):,} candidates that were asked for (of {total:,}) are 0, so "
+            "that none could be accepted; check the cuts and the matrix element that made them"
         )
     return pilot

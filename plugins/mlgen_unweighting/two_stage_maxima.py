@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.sampling import maximum_at_overweight_share
+from mlgen_unweighting.evaluation import evaluation_probability
 from mlgen_unweighting.pilot import Pilot
 from mlgen_unweighting.weight_histogram import WeightHistogram
 
@@ -21,8 +22,8 @@ _TRIED = 32
 _SMALLEST = 0.02
 #: Higher floors that are tried, in units of the lowest: they pay off where a surrogate is far too small.
 _FLOORS = (3.0, 10.0, 30.0, 100.0)
-#: Factor by which the maximum is raised until the effective sample size is large enough.
-_STEP = 1.1
+#: Relative accuracy of a maximum that is raised until the effective sample size is large enough.
+_RESOLUTION = 0.002
 #: Shares of the survivors that are tried where the best is wanted.
 EVALUATED_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625, 0.045, 0.03, 0.02, 0.01)
 
@@ -35,7 +36,7 @@ class Maxima:
         first: Surrogate weight from which on all candidates pass the first stage.
         floor: Smallest surrogate weight that the first stage goes by.
         second: Weight, divided by the probability to pass the first stage, from which on all survivors are accepted.
-        evaluated_share: Share of the survivors whose true weight is asked for.
+        evaluated_share: About the share of the survivors whose true weight is asked for (`evaluation_probability`).
         first_efficiency: Share of the candidates that is expected to pass the first stage.
         second_efficiency: Share of these that is expected to be accepted.
         effective_share: Expected effective sample size in units of the accepted events.
@@ -67,18 +68,18 @@ def cheapest_maxima(
     With the probability :math:`p_i = \min(1, \max(|s_i|, f) / s_\mathrm{max})` to pass the first stage, the second is a
     hit-or-miss on :math:`y_i = |w_i| / p_i` up to :math:`y_\mathrm{max}`. For each :math:`s_\mathrm{max}`, that is the
     smallest with at most `overweight_share` of the cross section in excess and an effective sample size of at least
-    `effective_share`. With the cost ratio r, the share q of survivors that are evaluated and the effective sample size
-    :math:`\alpha A` of A accepted events of N candidates, the cost of an effective event,
+    `effective_share`. With the cost ratio r, the probability :math:`q_i` that a survivor is evaluated and the effective
+    sample size :math:`\alpha A` of A accepted events of N candidates, the cost of an effective event,
 
-    .. math:: \frac{N + r q \sum_i p_i}{\alpha A},
+    .. math:: \frac{N + r \sum_i q_i p_i}{\alpha A},
 
-    is smallest for the maxima that are returned. (arXiv:2109.11964, eq. (15), with the cost of the first stage in the
-    place of that of the surrogate.)
+    is smallest for the maxima that are returned. (The gain of arXiv:2109.11964, with the cost of the whole first
+    stage in the place of that of the surrogate.)
 
     Args:
         pilot: True weights of some candidates.
         sizes: Distribution of :math:`|s|` over all candidates that may have a weight.
-        floor: Lowest floor that may be chosen.
+        floor: Lowest floor that may be chosen; where the surrogate's weight is below, it is never believed.
         ratio: Mean true weight over mean surrogate weight, which stands in for survivors that are not evaluated.
         cost_ratio: Cost of a true weight, in units of a candidate without it.
         overweight_share: Share of the cross section that may be in excess.
@@ -86,7 +87,7 @@ def cheapest_maxima(
         evaluated_shares: Shares of survivors that are tried. Of several, the later ones only where no candidate of the
             pilot would become an event of the other sign; the first is taken as it is.
     """
-    search = _Search(pilot, sizes, ratio, cost_ratio, overweight_share, effective_share)
+    search = _Search(pilot, sizes, floor, ratio, cost_ratio, overweight_share, effective_share)
     first, *others = evaluated_shares
     mean = sizes.mean() if sizes.largest else floor
     floors = [floor, *(factor * floor for factor in _FLOORS if factor * floor <= mean)]
@@ -101,6 +102,7 @@ class _Search:
 
     pilot: Pilot
     sizes: WeightHistogram
+    believed: float
     ratio: float
     cost_ratio: float
     overweight_share: float
@@ -116,13 +118,13 @@ class _Search:
             for maximum, passed in zip(tried, passing, strict=True)
             for share in evaluated_shares
         ]
-        usable = [maxima for maxima in (*found, otherwise) if maxima is not None]
+        usable = [maxima for maxima in (otherwise, *found) if maxima is not None]
         return min(usable, key=lambda maxima: maxima.cost)
 
     def _maxima(self, floor: float, maximum: float, passed: float, share: float, *, any_sign: bool) -> Maxima | None:
         size = np.maximum(np.abs(self.pilot.surrogate), floor)
         probability = np.minimum(1.0, size / maximum)
-        weight, number, other_sign = _second_stage(self.pilot, probability, floor, self.ratio, share)
+        weight, number, asked, other_sign = _second_stage(self.pilot, probability, self.believed, self.ratio, share)
         if other_sign and not any_sign:
             # Some truth is so far below the surrogate that it would be made up for by an event of the other sign.
             return None
@@ -137,40 +139,51 @@ class _Search:
             first_efficiency=passed / self.sizes.count,
             second_efficiency=accepted / passed,
             effective_share=effective,
-            cost=(self.sizes.count + self.cost_ratio * share * passed) / (effective * accepted),
+            cost=(self.sizes.count + self.cost_ratio * asked * passed) / (effective * accepted),
         )
 
 
 def _second_stage(
-    pilot: Pilot, probability: FloatArray, floor: float, ratio: float, share: float
-) -> tuple[FloatArray, FloatArray, bool]:
-    """Weights that the second stage sees and how many survivors have each; whether one has the other sign."""
+    pilot: Pilot, probability: FloatArray, believed: float, ratio: float, share: float
+) -> tuple[FloatArray, FloatArray, float, bool]:
+    """Weights that the second stage sees, how many survivors have each, and which share of them is asked for.
+
+    The last one is whether some weight has the other sign.
+    """
     exact = pilot.exact / probability
     number = pilot.multiplicity * probability
     if share == 1:
-        return np.abs(exact), number, False
-    trusted = pilot.surrogate >= floor
-    stand_in = ratio * pilot.surrogate[trusted] / probability[trusted]
-    made_up = stand_in + (exact[trusted] - stand_in) / share
-    weight = np.concatenate([exact[~trusted], stand_in, made_up])
-    numbers = np.concatenate([number[~trusted], number[trusted] * (1 - share), number[trusted] * share])
-    other_sign = bool(np.any(made_up * exact[trusted] < 0))
-    return np.abs(weight), numbers, other_sign
+        return np.abs(exact), number, 1.0, False
+    chance = evaluation_probability(share, pilot.error, pilot.mean_error())
+    # Where the surrogate is not believed, all are asked for.
+    chance[pilot.surrogate < believed] = 1.0
+    stand_in = ratio * pilot.surrogate / probability
+    made_up = exact / chance + stand_in * (1 - 1 / chance)
+    left = chance < 1
+    weight = np.concatenate([made_up, stand_in[left]])
+    numbers = np.concatenate([number * chance, (number * (1 - chance))[left]])
+    other_sign = bool(np.any(made_up * exact < 0))
+    return np.abs(weight), numbers, float((number * chance).sum() / number.sum()), other_sign
 
 
 def _raised(
     weight: FloatArray, number: FloatArray, maximum: float, total: float, wanted: float
 ) -> tuple[float, float, float]:
     """Raise a maximum until the effective sample size is large enough; with the events it leaves and that size."""
-    largest = float(weight.max())
-    while True:
+
+    def left(maximum: float) -> tuple[float, float]:
         relative = weight / maximum
         accepted = float(np.sum(number * np.minimum(1.0, relative)))
         squares = float(np.sum(number * relative * np.maximum(1.0, relative)))
-        effective = (total / maximum) ** 2 / (accepted * squares)
-        if effective >= wanted or maximum >= largest:
-            return maximum, accepted, effective
-        maximum = min(maximum * _STEP, largest)
+        return accepted, (total / maximum) ** 2 / (accepted * squares)
+
+    lowest = highest = maximum
+    if left(maximum)[1] < wanted:
+        highest = float(weight.max())
+    while highest > (1 + _RESOLUTION) * lowest:
+        middle = math.sqrt(lowest) * math.sqrt(highest)
+        lowest, highest = (lowest, middle) if left(middle)[1] >= wanted else (middle, highest)
+    return highest, *left(highest)
 
 
 def _passing(sizes: WeightHistogram, floor: float, tried: FloatArray) -> FloatArray:

@@ -45,9 +45,10 @@ class TwoStageSettings(Settings):
     )
     evaluated_share: float | Literal["optimal"] = Field(
         1.0,
-        description="share of the survivors of the first stage whose true weight is asked for; the others go by the "
-        "surrogate, and those that are asked for make up for them, so that all averages stay right, with weights "
-        "that scatter. 1: all, as published; 'optimal': that with the lowest cost of an effective event",
+        description="share of the survivors of the first stage whose true weight is asked for, more of them where the "
+        "surrogate claims a larger error; the others go by the surrogate, and those that are asked for make up for "
+        "them, so that all averages stay right, with weights that scatter. 1: all, as published; 'optimal': that "
+        "with the lowest cost of an effective event",
         json_schema_extra={USE_TIME: True},
     )
     cost_ratio: float | None = Field(
