@@ -49,6 +49,8 @@ RECORD_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 #: The report of the training, for people; nothing is read from it.
 REPORT_FILE = "report.html"
+#: What was measured with the model, on the machine that used it first; no part of it, and gone when it is replaced.
+COSTS_FILE = "costs.json"
 
 _ABSENT = object()
 
@@ -139,7 +141,7 @@ def check_free(folder: Path, *, force: bool = False) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if not names:
         return
-    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE, REPORT_FILE}):
+    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE, REPORT_FILE, COSTS_FILE}):
         raise ModelError(
             f"{folder}: the folder holds '{others[0]}', which is not part of a model, and is left as it is. "
             "Choose another folder"

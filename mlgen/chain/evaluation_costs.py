@@ -15,6 +15,7 @@ from mlgen.chain.crude_weights import crude_source
 from mlgen.chain.process_source import process_digest
 from mlgen.errors import MlgenError
 from mlgen.files import write_whole
+from mlgen.store import COSTS_FILE
 
 if TYPE_CHECKING:
     from mlgen.chain.candidates import CandidateSource
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 #: Candidates that are timed; of their true weights as many as take about this time, in seconds.
 _CANDIDATES = 4_096
 _FEWEST, _TIME = 64, 0.3
-#: Beside a model: what was measured with it. No part of the model: two trainings with one seed give the same model.
-COSTS_FILE = "costs.json"
 
 
 def cost_ratio(

@@ -13,12 +13,15 @@ from mlgen.chain.candidates import CandidateBatch, CandidateSource
 from mlgen.chain.crude_weights import crude_source, feature_count, features_of
 from mlgen.chain.record_file import RecordFile
 from mlgen.chain.spool import KeptCandidates, TemporaryFiles
+from mlgen.hard_process.drawing import drawn_columns
 from mlgen.stages import Candidates, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from mlgen.amplitudes.element import SurrogateElement
     from mlgen.hard_process.hard_process import HardProcess
 
+#: Share of the candidates whose subprocess is any with the same probability; as much efficiency is lost at most.
+_ALIKE = 0.05
 #: True weights that were asked for.
 _EVALUATED = np.dtype([("index", np.int32), ("subprocess", np.int32), ("weight", np.float64)])
 
@@ -26,11 +29,15 @@ _EVALUATED = np.dtype([("index", np.int32), ("subprocess", np.int32), ("weight",
 class SurrogatePool(CandidatePool):
     r"""Candidates that are drawn with a surrogate in the place of the matrix elements.
 
-    Where the surrogate knows the subprocesses, the subprocess j of a candidate is drawn with the probability
-    :math:`|s_j| / \sum_k |s_k|` of what it contributes to the surrogate's weight, and its true weight is its true
-    contribution :math:`t_j` over that probability: one matrix element is evaluated, and the mean over many draws is
-    :math:`t_j` for each subprocess. Where it only knows their sum (weights that are to be learned from features), all
-    are evaluated, and the subprocess is drawn in proportion to the true contributions.
+    Where the surrogate knows the subprocesses, the subprocess j of a candidate is drawn with a probability
+
+    .. math:: p_j = (1 - \epsilon) \frac{|s_j|}{\sum_k |s_k|} + \frac{\epsilon}{n},
+
+    most of which is its share in the surrogate's weight; n subprocesses contribute there. The candidate's weight is
+    :math:`s_j / p_j`, its true weight is its true contribution :math:`t_j` over :math:`p_j`: one matrix element is
+    evaluated, and the mean over many draws is :math:`t_j` for each subprocess. The second term sees to it that none is
+    lost where its own surrogate is far too small. Where the surrogate only knows their sum (weights that are to be
+    learned from features), all are evaluated, and the subprocess is drawn in proportion to the true contributions.
 
     What was asked for is kept: asked for again, it costs nothing. Points are kept by their place in the hypercube, and
     mapped again when their momenta are needed.
@@ -95,11 +102,11 @@ class SurrogatePool(CandidatePool):
             columns["features"] = features_of(self.source, batch)
         else:
             values = batch.points.subprocess_values
-            subprocess, sign = self.source.process.draw_subprocesses(batch.points, self._subprocess_numbers(len(self)))
-            weight = weight * sign
-            size = np.abs(values)
-            columns["subprocess"] = subprocess
-            columns["probability"] = _of_each(size, subprocess) / np.maximum(size.sum(axis=1), np.finfo(float).tiny)
+            chances = _chances(values)
+            subprocess = drawn_columns(chances, self._subprocess_numbers(len(self)))
+            probability, value = _of_each(chances, subprocess), _of_each(values, subprocess)
+            weight = batch.factor * np.divide(value, probability, out=np.zeros(len(value)), where=value != 0)
+            columns |= {"subprocess": subprocess, "probability": probability}
         columns["weight"] = weight
         self._points.append({name: column if name == "index" else column[index] for name, column in columns.items()})
         self._parts.append([])
@@ -218,6 +225,19 @@ class SurrogatePool(CandidatePool):
     def _again(self, source: CandidateSource, points: npt.NDArray[Any]) -> CandidateBatch:
         x, channel, factor = (np.ascontiguousarray(points[name]) for name in ("x", "channel", "factor"))
         return source.again(x, channel, factor)
+
+
+def _chances(values: FloatArray) -> FloatArray:
+    """Return the probabilities that each subprocess is drawn with, from what it contributes to the surrogate's weight.
+
+    Args:
+        values: Contributions, ``(n, subprocesses)``; where all are zero, so are the probabilities.
+    """
+    size = np.abs(values)
+    there = size > 0
+    share = size / np.maximum(size.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    alike = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
+    return np.asarray((1 - _ALIKE) * share + _ALIKE * alike)
 
 
 def _of_each(values: FloatArray, column: IntArray) -> FloatArray:

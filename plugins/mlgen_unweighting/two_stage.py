@@ -341,7 +341,12 @@ class TwoStage(Unweighter):
                 else ""
             )
         ]
-        if math.isfinite(prepared.spread):
+        if prepared.spread > 1:
+            remarks.append(
+                "the surrogate is hardly better than none: true weights scatter about its own by more than their mean; "
+                "train it longer, or with more points"
+            )
+        elif math.isfinite(prepared.spread):
             remarks.append(f"true weights scatter about the surrogate's by {prepared.spread:.2%} (standard deviation)")
         share = max(prepared.largest_share, self._counts.largest_share())
         if share > _DOMINATING_SHARE:

@@ -83,6 +83,21 @@ class Alone(Known):
         return np.zeros((len(momenta), 0))
 
 
+class Useless(Known):
+    """No positive number at every third point, and networks that are nonsense there."""
+
+    def predict(self, momenta):
+        right = super().predict(momenta)
+        value = np.where(useless(momenta), -right.value, right.value)
+        value[np.flatnonzero(useless(momenta))[::2]] = 0.0
+        return Amplitude(value, right.systematic, right.statistical)
+
+
+def useless(momenta: np.ndarray) -> np.ndarray:
+    """Where `Useless` has no positive number: at a third of all angles."""
+    return product(momenta, 0, 2) / product(momenta, 0, 1) < 1 / 3
+
+
 class Truth(MatrixElement):
     """A matrix element of another size, whose particles come as 0, 1, 3, 2."""
 
@@ -164,6 +179,57 @@ def test_where_points_are_flagged_the_surrogate_is_taken_everywhere(domain, both
     assert surrogate.exact.asked == []
     assert surrogate._counts.outside == 100
     assert np.array_equal(surrogate.variations(momenta, "x")["x.inside"], (~outside).astype(float))
+
+
+@pytest.mark.parametrize("outside", ["matrix-element", "flag", "stop"])
+def test_the_true_matrix_element_is_asked_where_there_is_no_positive_number(domain, both, outside):
+    """Whatever is done outside; and there is no error of the surrogate in it."""
+    momenta, far = both
+    if outside == "stop":
+        momenta, far = momenta[~far], far[~far]
+    alpha_s = coupling(len(momenta))
+    surrogate = element(domain, outside, Useless)
+    ordered = np.ascontiguousarray(momenta[:, [0, 1, 3, 2]])
+    unusable = useless(ordered)
+    if outside == "matrix-element":
+        unusable &= ~far
+    exact = unusable | far if outside == "matrix-element" else unusable
+    assert 30 < np.count_nonzero(unusable) < 150
+    found = surrogate.evaluate(momenta, alpha_s)
+    assert np.array_equal(found[exact], Truth().evaluate(momenta[exact], alpha_s[exact]))
+    assert found[~exact] == pytest.approx(shape(ordered[~exact]) * (alpha_s[~exact] / ALPHA_S) ** 2, rel=1e-14)
+    assert len(surrogate.exact.asked) == 1
+    counts = surrogate._counts
+    assert (counts.asked, counts.unusable, counts.outside) == (len(momenta), unusable.sum(), far.sum())
+    factors = surrogate.variations(momenta, "x")
+    names = set(factors) - {"x.inside"}
+    assert len(names) == 5
+    for name in names:
+        assert np.all(factors[name][exact] == 1.0), name
+        assert np.all(factors[name][~exact] != 1.0) or name == "x.stat.2", name
+    counts.clear()
+    assert counts == GuardCounts()
+
+
+def test_what_is_no_number_is_no_weight(domain, monkeypatch):
+    """Plugins that give NaN or infinity are stopped before; numbers may become so with the coupling."""
+    momenta, alpha_s = points(6, 8)[:, [0, 1, 3, 2]], coupling(6)
+    surrogate = element(domain, "flag")
+    right = AmplitudePart.predict
+
+    def predict(self, momenta, alpha_s):
+        predicted = right(self, momenta, alpha_s)
+        predicted.value[:4] = np.nan, np.inf, -np.inf, 1e-3
+        return predicted
+
+    monkeypatch.setattr(AmplitudePart, "predict", predict)
+    found = surrogate.evaluate(momenta, alpha_s)
+    assert np.array_equal(found[:3], Truth().evaluate(momenta[:3], alpha_s[:3]))
+    assert found[3] == 1e-3
+    assert surrogate._counts.unusable == 3
+    factors = surrogate.variations(momenta, "x")
+    for name in ("x.syst.up", "x.syst.down", "x.stat.1", "x.stat.2", "x.stat.3"):
+        assert factors[name][:3].tolist() == [1.0] * 3
 
 
 def test_a_run_is_stopped_with_the_quantity_that_is_outside(domain, both):
