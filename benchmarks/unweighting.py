@@ -4,8 +4,8 @@
 
 PROCESS: `ttgg`, `ttg`; both where none is given. Every chain is what `mlgen run` does with a card: it writes N
 unweighted events (default 100,000) with at most the share S (0.001) of the cross section in overweights. `vegas` has
-the same channels, maps, cuts and matrix element as `madnis`, and as many calls as its training took. Models are kept in DIR
-(a temporary folder) with the time of their training; what is there is used again. Times are wall times, of an event
+the same channels, maps, cuts and matrix element as `madnis`, and as many calls as its training took. Models are kept in
+DIR (a temporary folder) with the time of their training; what is there is used again. Times are wall times, of an event
 without its colour flow, writing and training; "with training" has the training spread over 1,000,000 events, and the
 last columns have colour flows and writing, which are the same for all chains. An event counts as often as its weight
 allows: milliseconds are those of an effective event, (sum w)^2 / sum w^2.

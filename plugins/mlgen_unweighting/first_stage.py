@@ -22,8 +22,8 @@ class FirstStage:
         maximum: Surrogate weight from which on all candidates pass.
         floor: Smallest weight that it goes by.
         believed: Smallest surrogate weight that may stand in for a true one.
-        ratio: Mean true weight over mean surrogate weight.
-        modulus_ratio: The same of the moduli.
+        ratio: Mean true weight over mean surrogate weight, where that is believed.
+        modulus_ratio: Mean true modulus over mean surrogate modulus, everywhere.
     """
 
     maximum: float

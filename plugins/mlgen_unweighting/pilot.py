@@ -39,13 +39,17 @@ class Pilot:
     multiplicity: FloatArray
     number: IntArray
 
-    def ratios(self) -> tuple[float, float]:
-        """Mean true weight over mean surrogate weight, as they are and of the moduli; zero where there is no mean."""
-        ratios = []
-        for top, bottom in ((self.exact, self.surrogate), (np.abs(self.exact), np.abs(self.surrogate))):
-            mean = math.fsum(self.multiplicity * bottom)
-            ratios.append(math.fsum(self.multiplicity * top) / mean if mean else 0.0)
-        return ratios[0], ratios[1]
+    def ratio(self, believed: float) -> float:
+        """Mean true weight over mean surrogate weight, of those with at least `believed`; zero where there are none."""
+        there = self.surrogate >= believed
+        number = self.multiplicity[there]
+        mean = math.fsum(number * self.surrogate[there])
+        return math.fsum(number * self.exact[there]) / mean if mean else 0.0
+
+    def modulus_ratio(self) -> float:
+        """Mean true modulus over mean surrogate modulus; zero where the surrogate is."""
+        mean = math.fsum(self.multiplicity * np.abs(self.surrogate))
+        return math.fsum(self.multiplicity * np.abs(self.exact)) / mean if mean else 0.0
 
     def mean_error(self) -> float:
         """Mean of what the surrogate says of its relative errors, of survivors; zero where it says nothing."""

@@ -208,7 +208,7 @@ class TwoStage(Unweighter):
         pilot = _checked_pilot(sample.evaluated(wanted, errors=share != 1), total)
         # Where the surrogate is zero everywhere, all candidates are alike.
         floor = self.settings.floor * sizes.mean() if sizes.largest else 1.0
-        ratio, modulus_ratio = pilot.ratios()
+        ratio = pilot.ratio(floor)
         maxima = cheapest_maxima(
             pilot,
             sizes,
@@ -219,7 +219,7 @@ class TwoStage(Unweighter):
             effective_share=self.settings.effective_share,
             evaluated_shares=EVALUATED_SHARES if isinstance(share, str) else (share,),
         )
-        first = FirstStage(maxima.first, maxima.floor, floor, ratio, modulus_ratio)
+        first = FirstStage(maxima.first, maxima.floor, floor, ratio, pilot.modulus_ratio())
         left = np.minimum(np.abs(pilot.exact), first.probability(pilot.surrogate) * maxima.second)
         self._first, self._maxima = first, maxima
         self._prepared = Prepared(

@@ -193,4 +193,4 @@ def _passing(sizes: WeightHistogram, floor: float, tried: FloatArray) -> FloatAr
     mean = sizes.relative_sums() * sizes.largest / sizes.counts
     size = np.append(np.maximum(mean, floor), floor)
     number = np.append(sizes.counts.astype(np.float64), float(sizes.zeros))
-    return np.array([math.fsum(number * np.minimum(1.0, size / maximum)) for maximum in tried])
+    return np.array([np.sum(number * np.minimum(1.0, size / maximum)) for maximum in tried])
