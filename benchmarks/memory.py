@@ -1,13 +1,14 @@
 """Peak memory of ``mlgen convert``, ``run`` and ``validate`` on 1,000,000 events beside 100,000.
 
-    python benchmarks/memory.py [EVENTS.lhe.gz]
+    python benchmarks/memory.py [EVENTS.lhe.gz] [--only TEXT]
 
 The events are those of the given file (``examples/zjet_weighted.lhe.gz``), repeated. Each command runs as a process of
-its own; the peak is the operating system's (ru_maxrss).
+its own; the peak is the operating system's (ru_maxrss). With ``--only``, the commands whose title has the text.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ COMMANDS = {
     "run, hit-or-miss": ["run", "{input}", "--unweighting", "hit-or-miss", "-o", "{folder}/out.lhe"],
     # Unweighted Drell-Yan events of a process; the input has no part in it.
     "run, process": ["run", "{process}", "--model", "{folder}/model", "-n", "{events}", "-o", "{folder}/out.lhe"],
+    # The same with a surrogate, which is trained first.
+    "run, two-stage": ["run", "{two_stage}", "-d", "{folder}", "-n", "{events}", "-o", "{folder}/out.lhe"],
     # A short training: its memory depends on the events it keeps, not on the steps.
     "run, cfm": [
         *("run", "{input}", "--generator", "cfm", "-n", "{events}", "-o", "{folder}/out.lhe"),
@@ -59,7 +62,11 @@ def peak_memory(arguments: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    source = Path(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLE
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", nargs="?", type=Path, default=EXAMPLE)
+    parser.add_argument("--only", default="", metavar="TEXT")
+    arguments = parser.parse_args()
+    source: Path = arguments.source
     print(f"{source.name}, repeated; peak memory in MiB")
     print(f"{'':<22}" + "".join(f"{size:>12,}" for size in SIZES) + f"{'ratio':>8}{'seconds':>9}")
     with tempfile.TemporaryDirectory() as name:
@@ -67,10 +74,13 @@ def main() -> None:
         for size, path in inputs.items():
             repeated(source, path, size)
         for title, command in COMMANDS.items():
+            if arguments.only not in title:
+                continue
             peaks = []
             for size, path in inputs.items():
                 with tempfile.TemporaryDirectory(dir=name) as folder:
-                    values = {"input": path, "folder": folder, "events": size, "process": EXAMPLES / "drell_yan.toml"}
+                    cards = {"process": EXAMPLES / "drell_yan.toml", "two_stage": EXAMPLES / "drell_yan_two_stage.toml"}
+                    values = {"input": path, "folder": folder, "events": size, **cards}
                     peak, seconds = peak_memory([argument.format(**values) for argument in command])
                 peaks.append(peak)
             row = "".join(f"{peak:>12.0f}" for peak in peaks)

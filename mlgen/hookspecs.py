@@ -228,6 +228,8 @@ def mlgen_amplitude() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_unweighting() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer unweighting methods (`mlgen.stages.Unweighter`).
 
+    One that asks for the true weights of what a surrogate lets pass says ``corrects_surrogates=True``.
+
     Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
