@@ -63,6 +63,11 @@ class CandidateSource:
         self._sampler = sampler
         self._timer = timer or Timer()
 
+    @property
+    def sampler(self) -> str:
+        """Name of the sampler's plugin."""
+        return self._stage.name
+
     def with_matrix_elements(self, matrix_elements: Sequence[MatrixElement]) -> CandidateSource:
         """Return a source with other matrix elements, one for each subprocess, and the same sampler."""
         process = self.process.with_matrix_elements(matrix_elements)

@@ -38,20 +38,24 @@ def cost_ratio(
         source: Draws candidates; its matrix elements are the true ones.
         surrogates: Surrogate of each subprocess; None where the matrix elements are left out.
     """
-    digest = process_digest(source.process.fingerprint)
+    key = f"{source.sampler}, {process_digest(source.process.fingerprint)}"
     file = None if folder is None else folder / COSTS_FILE
-    if file is not None:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            if kept["process"] == digest and 0 < float(kept["cost_ratio"]) < float("inf"):
-                return float(kept["cost_ratio"])
-    measured = float(f"{_measured(source, surrogates):.2g}")
-    if file is not None:
-        content = json.dumps({"process": digest, "cost_ratio": measured}, indent=2) + "\n"
-        # A model may stand where nothing can be written.
-        with contextlib.suppress(OSError, MlgenError):
-            write_whole(file, content.encode(), force=True)
-    return measured
+    kept = {} if file is None else _kept(file)
+    if key not in kept:
+        kept[key] = float(f"{_measured(source, surrogates):.2g}")
+        if file is not None:
+            # A model may stand where nothing can be written.
+            with contextlib.suppress(OSError, MlgenError):
+                write_whole(file, (json.dumps({"cost_ratio": kept}, indent=2) + "\n").encode(), force=True)
+    return kept[key]
+
+
+def _kept(file: Path) -> dict[str, float]:
+    """What was measured before, by sampler and process; nothing where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = json.loads(file.read_text(encoding="utf-8"))["cost_ratio"].items()
+        return {str(key): float(ratio) for key, ratio in content if 0 < float(ratio) < float("inf")}
+    return {}
 
 
 def _measured(source: CandidateSource, surrogates: Sequence[MatrixElement] | None) -> float:

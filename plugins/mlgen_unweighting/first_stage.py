@@ -22,8 +22,8 @@ class FirstStage:
         maximum: Surrogate weight from which on all candidates pass.
         floor: Smallest weight that it goes by.
         believed: Smallest surrogate weight that may stand in for a true one.
-        ratio: Mean true weight over mean surrogate weight, where that is believed.
-        modulus_ratio: Mean true modulus over mean surrogate modulus, everywhere.
+        ratio: True weight over surrogate weight, as is usual where that is believed.
+        modulus_ratio: True modulus over surrogate modulus, as is usual everywhere.
     """
 
     maximum: float
@@ -35,6 +35,10 @@ class FirstStage:
     def probability(self, surrogate: FloatArray) -> FloatArray:
         r"""Return :math:`\min(1, \max(|s|, f) / s_\mathrm{max})`, ``(n,)``."""
         return np.asarray(np.minimum(1.0, np.maximum(np.abs(surrogate), self.floor) / self.maximum))
+
+    def in_doubt(self, surrogate: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which surrogate weights must not stand in for true ones, ``(n,)``: unusually small or large ones."""
+        return (surrogate < self.believed) | (surrogate > self.maximum)
 
 
 def checked_weights(weights: Any, what: str, before: int, index: npt.NDArray[Any] | None = None) -> FloatArray:

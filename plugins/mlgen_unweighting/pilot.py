@@ -40,22 +40,33 @@ class Pilot:
     number: IntArray
 
     def ratio(self, believed: float) -> float:
-        """Mean true weight over mean surrogate weight, of those with at least `believed`; zero where there are none."""
+        """Median over the cross section of true weight over surrogate weight, where the latter is at least `believed`.
+
+        A surrogate may be far too large at a few points, which would spoil any mean. Zero where it is never believed.
+        """
         there = self.surrogate >= believed
-        number = self.multiplicity[there]
-        mean = math.fsum(number * self.surrogate[there])
-        return math.fsum(number * self.exact[there]) / mean if mean else 0.0
+        return self._median(self.exact[there] / self.surrogate[there], there)
 
     def modulus_ratio(self) -> float:
-        """Mean true modulus over mean surrogate modulus; zero where the surrogate is."""
-        mean = math.fsum(self.multiplicity * np.abs(self.surrogate))
-        return math.fsum(self.multiplicity * np.abs(self.exact)) / mean if mean else 0.0
+        """The same of the moduli, wherever the surrogate is not zero."""
+        there = self.surrogate != 0
+        return self._median(np.abs(self.exact[there] / self.surrogate[there]), there)
 
     def mean_error(self) -> float:
-        """Mean of what the surrogate says of its relative errors, of survivors; zero where it says nothing."""
+        """Mean over the cross section of the relative errors that the surrogate claims; zero where it claims none."""
         said = np.isfinite(self.error) & (self.error > 0)
-        number = self.multiplicity * np.abs(self.surrogate)
-        return float(np.average(np.where(said, self.error, 0.0), weights=number)) if number.any() else 0.0
+        return float(np.average(np.where(said, self.error, 0.0), weights=self._cross_section()))
+
+    def _cross_section(self) -> FloatArray:
+        return self.multiplicity * np.abs(self.exact)
+
+    def _median(self, values: FloatArray, there: npt.NDArray[np.bool_]) -> float:
+        number = self._cross_section()[there]
+        if not number.any():
+            return 0.0
+        order = np.argsort(values)
+        sums = np.cumsum(number[order])
+        return float(values[order][np.searchsorted(sums, 0.5 * sums[-1])])
 
     def efficiency(self, overweight_share: float) -> float:
         """Share of the candidates that a hit-or-miss on the true weights would accept."""
@@ -67,10 +78,10 @@ class Pilot:
         return float(modulus.max() / math.fsum(modulus * self.multiplicity))
 
     def spread(self) -> float:
-        """Relative standard deviation of true weight over surrogate weight, of survivors; NaN where there are none."""
+        """Relative standard deviation over the cross section of true weight over surrogate weight; NaN without any."""
         known = self.surrogate > 0
-        number = self.multiplicity[known] * self.surrogate[known]
-        if not number.sum():
+        number = self._cross_section()[known]
+        if not number.any():
             return math.nan
         ratio = self.exact[known] / self.surrogate[known]
         mean = np.average(ratio, weights=number)

@@ -31,7 +31,7 @@ from mlgen_unweighting.hit_or_miss import HitOrMiss
 from mlgen_unweighting.pilot import Pilot, PilotSample
 from mlgen_unweighting.settings import HitOrMissSettings
 from mlgen_unweighting.two_stage_counts import TwoStageCounts
-from mlgen_unweighting.two_stage_maxima import EVALUATED_SHARES, Maxima, cheapest_maxima
+from mlgen_unweighting.two_stage_maxima import EVALUATED_SHARES, Maxima, cheapest_maxima, usual_size
 from mlgen_unweighting.two_stage_settings import TwoStageSettings
 from mlgen_unweighting.weight_histogram import WeightHistogram
 
@@ -97,10 +97,10 @@ class TwoStage(Unweighter):
 
     With an `evaluated_share` below one, a survivor is asked for its true weight with a probability q only, which is in
     proportion to the error that the surrogate claims (`evaluation_probability`): y is :math:`v + (w / p - v) / q` then,
-    and v otherwise, where v is the surrogate's weight over p times the mean ratio of true weights to the surrogate's.
+    and v otherwise, where v is the surrogate's weight over p times the usual ratio of true weights to the surrogate's.
     The mean of y is :math:`w / p` again, and averages stay right, whatever the surrogate claims; the weights of single
     events scatter by its error over :math:`\sqrt q`. A survivor whose surrogate is below the lowest
-    floor is always asked for.
+    floor, or beyond the maximum of the first stage, is always asked for.
 
     Where the true weights of all candidates are known, this is a hit-or-miss with the same share of overweights.
 
@@ -196,7 +196,7 @@ class TwoStage(Unweighter):
                     "true weights are expected for all, or for none"
                 )
             # More of those with small weights than events have, to find out where the surrogate is far too small.
-            size = np.abs(surrogate) + (_PILOT_FLOOR * sizes.mean() if sizes.largest else 1.0)
+            size = np.abs(surrogate) + (_PILOT_FLOOR * usual_size(sizes) if sizes.largest else 1.0)
             sample.add(index, surrogate, size, batch, total)
             total += len(batch.weight)
             cost_ratio = self._cost_ratio(batch.cost_ratio)
@@ -207,7 +207,7 @@ class TwoStage(Unweighter):
         wanted = max(_FEWEST, int(_PILOT_SHARE * sizes.count))
         pilot = _checked_pilot(sample.evaluated(wanted, errors=share != 1), total)
         # Where the surrogate is zero everywhere, all candidates are alike.
-        floor = self.settings.floor * sizes.mean() if sizes.largest else 1.0
+        floor = self.settings.floor * usual_size(sizes) if sizes.largest else 1.0
         ratio = pilot.ratio(floor)
         maxima = cheapest_maxima(
             pilot,
@@ -281,7 +281,7 @@ class TwoStage(Unweighter):
         if maxima.evaluated_share < 1:
             error = said_errors(candidates.relative_error, index[survivors]) if prepared.mean_error else weight
             chance = evaluation_probability(maxima.evaluated_share, error, prepared.mean_error)
-            chance[surrogate[survivors] < first.believed] = 1.0
+            chance[first.in_doubt(surrogate[survivors])] = 1.0
             asked = evaluates[survivors] < chance
         exact = true_weights(candidates, index[survivors[asked]], before)
         weight[asked] = exact / probability[survivors[asked]]

@@ -24,6 +24,10 @@ _SMALLEST = 0.02
 _FLOORS = (3.0, 10.0, 30.0, 100.0)
 #: Relative accuracy of a maximum that is raised until the effective sample size is large enough.
 _RESOLUTION = 0.002
+#: Share of the survivors that may get the other sign.
+_OTHER_SIGN = 1e-4
+#: Part of the candidates that may be anything: a surrogate can be far too large at a few points.
+_UNUSUAL = 1e-3
 #: Shares of the survivors that are tried where the best is wanted.
 EVALUATED_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.0625, 0.045, 0.03, 0.02, 0.01)
 
@@ -84,13 +88,13 @@ def cheapest_maxima(
         cost_ratio: Cost of a true weight, in units of a candidate without it.
         overweight_share: Share of the cross section that may be in excess.
         effective_share: Least effective sample size, in units of the accepted events.
-        evaluated_shares: Shares of survivors that are tried. Of several, the later ones only where no candidate of the
-            pilot would become an event of the other sign; the first is taken as it is.
+        evaluated_shares: Shares of survivors that are tried. Of several, the later ones only where no more than one
+            survivor in 10,000 would get the other sign; the first is taken as it is.
     """
     search = _Search(pilot, sizes, floor, ratio, cost_ratio, overweight_share, effective_share)
     first, *others = evaluated_shares
-    mean = sizes.mean() if sizes.largest else floor
-    floors = [floor, *(factor * floor for factor in _FLOORS if factor * floor <= mean)]
+    usual = usual_size(sizes)
+    floors = [floor, *(factor * floor for factor in _FLOORS if factor * floor <= usual)]
     best = min((search.best(one, (first,)) for one in floors), key=lambda maxima: maxima.cost)
     # The share is looked for with the floor that was best for the first of them.
     return search.best(best.floor, others, otherwise=best) if others else best
@@ -110,7 +114,7 @@ class _Search:
 
     def best(self, floor: float, evaluated_shares: Sequence[float], otherwise: Maxima | None = None) -> Maxima:
         """The cheapest with one floor; `otherwise` where no share can be taken, or none is cheaper."""
-        lowest, highest = max(floor, self.sizes.mean() * _SMALLEST), max(floor, self.sizes.largest)
+        lowest, highest = max(floor, usual_size(self.sizes) * _SMALLEST), max(floor, self.sizes.largest)
         tried = np.unique(np.append(np.geomspace(lowest, highest, _TRIED), floor))
         passing = _passing(self.sizes, floor, tried)
         found = [
@@ -124,9 +128,11 @@ class _Search:
     def _maxima(self, floor: float, maximum: float, passed: float, share: float, *, any_sign: bool) -> Maxima | None:
         size = np.maximum(np.abs(self.pilot.surrogate), floor)
         probability = np.minimum(1.0, size / maximum)
-        weight, number, asked, other_sign = _second_stage(self.pilot, probability, self.believed, self.ratio, share)
+        weight, number, asked, other_sign = _second_stage(
+            self.pilot, probability, self.believed, maximum, self.ratio, share
+        )
         if other_sign and not any_sign:
-            # Some truth is so far below the surrogate that it would be made up for by an event of the other sign.
+            # So many truths are far below the surrogate that they would be made up for by events of the other sign.
             return None
         total = float(np.sum(number * weight))
         second = maximum_at_overweight_share(weight, number, self.overweight_share)
@@ -143,12 +149,21 @@ class _Search:
         )
 
 
+def usual_size(sizes: WeightHistogram) -> float:
+    """Return the mean modulus, with the largest ones cut at the 99.9 % quantile."""
+    if not sizes.largest:
+        return 0.0
+    cumulative = np.cumsum(sizes.counts)
+    place = int(np.searchsorted(cumulative, (1 - _UNUSUAL) * cumulative[-1]))
+    return sizes.mean_below(float(sizes.upper_edges[min(place, len(cumulative) - 1)]))
+
+
 def _second_stage(
-    pilot: Pilot, probability: FloatArray, believed: float, ratio: float, share: float
+    pilot: Pilot, probability: FloatArray, believed: float, maximum: float, ratio: float, share: float
 ) -> tuple[FloatArray, FloatArray, float, bool]:
     """Weights that the second stage sees, how many survivors have each, and which share of them is asked for.
 
-    The last one is whether some weight has the other sign.
+    The last one is whether too many have the other sign.
     """
     exact = pilot.exact / probability
     number = pilot.multiplicity * probability
@@ -156,13 +171,13 @@ def _second_stage(
         return np.abs(exact), number, 1.0, False
     chance = evaluation_probability(share, pilot.error, pilot.mean_error())
     # Where the surrogate is not believed, all are asked for.
-    chance[pilot.surrogate < believed] = 1.0
+    chance[(pilot.surrogate < believed) | (pilot.surrogate > maximum)] = 1.0
     stand_in = ratio * pilot.surrogate / probability
     made_up = exact / chance + stand_in * (1 - 1 / chance)
     left = chance < 1
     weight = np.concatenate([made_up, stand_in[left]])
     numbers = np.concatenate([number * chance, (number * (1 - chance))[left]])
-    other_sign = bool(np.any(made_up * exact < 0))
+    other_sign = float((number * chance)[made_up * exact < 0].sum()) > _OTHER_SIGN * float(number.sum())
     return np.abs(weight), numbers, float((number * chance).sum() / number.sum()), other_sign
 
 

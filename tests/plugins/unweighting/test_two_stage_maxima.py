@@ -76,8 +76,9 @@ def cost_with_best_second(surrogate, exact, first, floor, cost_ratio, overweight
 def simulated_cost(surrogate, exact, maxima, asked_for, cost_ratio, repetitions=40):
     """Unweight all candidates some times; the cost of an effective event, and its relative error.
 
-    `asked_for` is the probability of each survivor to be evaluated, ``(n,)``.
+    `asked_for` is the probability of each survivor to be evaluated, ``(n,)``; beyond the first maximum, all are.
     """
+    asked_for = np.where(surrogate > maxima.first, 1.0, asked_for)
     rng = np.random.default_rng(5)
     asked, weights = 0, []
     chance = np.minimum(1, np.maximum(np.abs(surrogate), maxima.floor) / maxima.first)
