@@ -176,6 +176,7 @@ class HitOrMiss(TwoStage):
     """Plain hit-or-miss on the true weights: the second stage is all."""
 
     def said(self, batch):
+        self.asked += len(batch.weight)
         return np.ones(len(finite(batch.all_exact())))
 
     def normalisation(self):

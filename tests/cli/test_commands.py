@@ -256,7 +256,7 @@ def test_plugins_lists_the_built_in(mlgen_command):
     code, out, _ = mlgen_command("plugins", "--json")
     content = json.loads(out)
     assert code == 0
-    assert [p["name"] for p in content["stages"]["unweighting"]] == ["hit-or-miss"]
+    assert [p["name"] for p in content["stages"]["unweighting"]] == ["hit-or-miss", "two-stage"]
     assert [p["exactness"] for p in content["stages"]["generator"]] == ["approximate"]
     assert {f["name"] for f in content["event_formats"]} == {"lhe", "lheh5", "hepmc3", "hepmc2", "root", "rntuple"}
     assert content["failures"] == []

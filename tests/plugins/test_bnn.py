@@ -359,7 +359,7 @@ class TestTraining:
         spread = []
         for repulsion in (0.0, 500.0):
             surrogate, _ = trained(
-                300, noise=0.3, steps=50, uncertainty="ensemble", members=3, repulsion=repulsion, patience=1.0
+                300, noise=0.3, steps=150, uncertainty="ensemble", members=3, repulsion=repulsion, patience=1.0
             )
             prediction = surrogate.predict(momenta)
             spread.append(np.mean(prediction.statistical / prediction.value))

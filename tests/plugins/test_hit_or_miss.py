@@ -26,13 +26,6 @@ class TestSampleMaximum(UnweighterTests):
         return HitOrMiss(HitOrMissSettings())
 
 
-class TestQuantile(UnweighterTests):
-    name = "hit-or-miss"
-
-    def make(self):
-        return HitOrMiss(HitOrMissSettings(maximum="quantile", quantile=0.95))
-
-
 class TestOverweightShare(UnweighterTests):
     name = "hit-or-miss"
 
@@ -40,25 +33,11 @@ class TestOverweightShare(UnweighterTests):
         return HitOrMiss(HitOrMissSettings(maximum="overweight-share", overweight_share=0.02))
 
 
-class TestMedian(UnweighterTests):
-    name = "hit-or-miss"
-
-    def make(self):
-        return HitOrMiss(HitOrMissSettings(maximum="median", median_of=50))
-
-
 class TestEfficiency(UnweighterTests):
     name = "hit-or-miss"
 
     def make(self):
         return HitOrMiss(HitOrMissSettings(maximum="efficiency", efficiency=0.7))
-
-
-class TestValue(UnweighterTests):
-    name = "hit-or-miss"
-
-    def make(self):
-        return HitOrMiss(HitOrMissSettings(maximum="value", maximum_weight=2.345))
 
 
 class TestLargestOverweight(UnweighterTests):

@@ -63,13 +63,16 @@ def result_of(comparison, name):
 
 @pytest.mark.physics
 def test_two_halves_of_one_sample_are_not_flagged(observed):
-    """At most 5 of 100 halvings are flagged; 1 is expected with the settings' 1 % (more than 5: p < 1e-3)."""
+    """At most 3 of 50 halvings are flagged; 0.5 are expected with the settings' 1 % (more than 3: p < 2e-3).
+
+    `benchmarks/validation.py alarms 100` takes a hundred, with classifiers.
+    """
     flagged = 0
-    for seed in range(100):
+    for seed in range(50):
         order = np.random.default_rng(seed).permutation(20_000)
         first, second = observed.values[:, order[:10_000]], observed.values[:, order[10_000:]]
         flagged += not observed.compared(first, second, seed=seed).agrees
-    assert flagged <= 5
+    assert flagged <= 3
 
 
 @pytest.mark.physics
