@@ -237,6 +237,7 @@ class _ProcessRun:
                     self._pool.evaluations,
                     report.effective_sample_size,
                     report.hit_or_miss_efficiency,
+                    self._pool.kept / self._pool.total,
                 )
                 figures |= costs.figures()
         return figures

@@ -17,13 +17,13 @@ class UnweightingCosts:
     Times in seconds. An event of the two-stage unweighting costs
 
     .. math:: t_2(t_w) = \frac{N t_c + t_u + E\, (t_m + t_w)}{N_\mathrm{eff}}, \qquad
-              t_1(t_w) = \frac{t_d + t_w}{\varepsilon}
+              t_1(t_w) = \frac{t_d + c\, t_w}{\varepsilon}
 
     is that of a hit-or-miss on the same candidates: N candidates with the surrogate for :math:`t_c` each, E true
     weights for :math:`t_w` each, after mapping the point again for :math:`t_m`, and :math:`t_u` for the unweighting
-    itself; :math:`t_d` for a candidate without any weight, and the efficiency :math:`\varepsilon` of a hit-or-miss with
-    as large a share of overweights. The gain is :math:`t_1 / t_2`. For other :math:`t_w` the maxima stay what they are,
-    though they would be chosen anew.
+    itself; :math:`t_d` for a candidate without any weight, of which a share c is inside the cuts, and the efficiency
+    :math:`\varepsilon` of a hit-or-miss with as large a share of overweights. The gain is :math:`t_1 / t_2`. For other
+    :math:`t_w` the maxima stay what they are, though they would be chosen anew.
 
     Args:
         candidates: N.
@@ -35,6 +35,7 @@ class UnweightingCosts:
         mapping: Time to map a point again.
         true_weight: Time of the matrix elements of a point.
         unweighting: Time of the unweighting, of all candidates.
+        inside: c, the share of the candidates whose true weight is not known to vanish.
 
     References:
         Danziger et al., SciPost Phys. 12, 164 (2022), arXiv:2109.11964, where drawing a candidate costs
@@ -50,6 +51,7 @@ class UnweightingCosts:
     mapping: float
     true_weight: float
     unweighting: float
+    inside: float = 1.0
 
     @classmethod
     def of_times(
@@ -59,6 +61,7 @@ class UnweightingCosts:
         evaluations: int,
         effective_events: float,
         hit_or_miss_efficiency: float,
+        inside: float = 1.0,
     ) -> UnweightingCosts:
         """Share the times of a run among candidates and true weights.
 
@@ -68,6 +71,7 @@ class UnweightingCosts:
             evaluations: Number of true weights.
             effective_events: Effective sample size of the accepted events.
             hit_or_miss_efficiency: Of a hit-or-miss on the same candidates.
+            inside: Share of the candidates whose true weight is not known to vanish.
         """
         mapping = seconds.get("mapping and densities", 0.0) / max(candidates + evaluations, 1)
         return cls(
@@ -80,6 +84,7 @@ class UnweightingCosts:
             mapping=mapping,
             true_weight=seconds.get("matrix element", 0.0) / max(evaluations, 1),
             unweighting=seconds.get("unweighting", 0.0),
+            inside=inside,
         )
 
     def per_event(self, true_weight: float | None = None) -> float:
@@ -90,7 +95,7 @@ class UnweightingCosts:
     def per_hit_or_miss_event(self, true_weight: float | None = None) -> float:
         """Seconds of an event of a hit-or-miss; likewise."""
         cost = self.true_weight if true_weight is None else true_weight
-        return (self.drawing + cost) / self.hit_or_miss_efficiency
+        return (self.drawing + self.inside * cost) / self.hit_or_miss_efficiency
 
     def gain(self, true_weight: float | None = None) -> float:
         """Time of a hit-or-miss over that of this unweighting; likewise."""
@@ -98,7 +103,7 @@ class UnweightingCosts:
 
     def break_even(self) -> float:
         """Seconds of a true weight from which on this unweighting is faster: zero if always, infinite if never."""
-        slope = 1 / self.hit_or_miss_efficiency - self.evaluations / self.effective_events
+        slope = self.inside / self.hit_or_miss_efficiency - self.evaluations / self.effective_events
         lead = self._without_truth() / self.effective_events - self.drawing / self.hit_or_miss_efficiency
         if slope <= 0:
             return 0.0 if lead < 0 and slope == 0 else math.inf

@@ -33,11 +33,19 @@ def test_costs_of_an_event():
     assert COSTS.gain(COSTS.true_weight) == COSTS.gain()
 
 
-def test_where_it_breaks_even_the_gain_is_one():
-    even = COSTS.break_even()
+def test_a_hit_or_miss_evaluates_candidates_inside_the_cuts_alone():
+    costs = dataclasses.replace(COSTS, inside=0.6)
+    assert costs.per_hit_or_miss_event() == pytest.approx(602e-6 / 0.05, rel=1e-12)
+    assert costs.per_event() == COSTS.per_event()
+
+
+@pytest.mark.parametrize("inside", [1.0, 0.6])
+def test_where_it_breaks_even_the_gain_is_one(inside):
+    costs = dataclasses.replace(COSTS, inside=inside)
+    even = costs.break_even()
     assert even > 0
-    assert COSTS.gain(even) == pytest.approx(1, rel=1e-9)
-    assert COSTS.gain(1.1 * even) > 1 > COSTS.gain(0.9 * even)
+    assert costs.gain(even) == pytest.approx(1, rel=1e-9)
+    assert costs.gain(1.1 * even) > 1 > costs.gain(0.9 * even)
 
 
 def test_a_perfect_surrogate_saves_what_hit_or_miss_asks_for_in_vain():
