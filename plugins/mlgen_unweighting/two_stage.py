@@ -85,9 +85,9 @@ class TwoStage(Unweighter):
     :math:`\operatorname{sign}(w) \max(1, |y| / y_\mathrm{max})\, u`: probability times new weight is
     :math:`(w / y_\mathrm{max})\, u` whatever the surrogate says, so the sample is unbiased for any surrogate and any
     maxima. The excess of an overweight of the first stage is not lost: it makes the candidate more likely to be
-    accepted in the second, and what is still left there stays as weight (arXiv:2109.11964 keeps both
-    excesses as weights; for candidates that are no overweights of the first stage the two are the same, with
-    :math:`x_\mathrm{max} = y_\mathrm{max} / s_\mathrm{max}`). The floor f, a small part of the mean weight, keeps
+    accepted in the second, and what is still left there stays as weight (arXiv:2109.11964 keeps both excesses as
+    weights; for candidates that are no overweights of the first stage the two are the same, with
+    :math:`x_\mathrm{max} = y_\mathrm{max} / s_\mathrm{max}`). The floor f, a part of the usual weight, keeps
     :math:`p > 0` where a surrogate is zero or too small.
 
     `prepare` asks for the true weights of a pilot (`PilotSample`), and chooses the maxima that make an effective event
@@ -181,12 +181,8 @@ class TwoStage(Unweighter):
         self._prepare(every)
 
     def _prepare(self, candidates: Iterator[Candidates]) -> None:
-        sample, sizes, total, cost_ratio = (
-            PilotSample(self.settings.pilot),
-            WeightHistogram(),
-            0,
-            self._cost_ratio(None),
-        )
+        sample, sizes = PilotSample(self.settings.pilot), WeightHistogram()
+        total, cost_ratio = 0, self._cost_ratio(None)
         for batch in candidates:
             surrogate, index = self._surrogate(batch, total)
             sizes.add(np.abs(surrogate))
