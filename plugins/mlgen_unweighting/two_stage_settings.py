@@ -69,7 +69,7 @@ class TwoStageSettings(Settings):
         0.01,
         gt=0,
         le=1,
-        description="smallest weight that the first stage goes by, in units of the usual one: below, a surrogate is not "
+        description="smallest weight that the first stage goes by, in units of the usual: below, a surrogate is not "
         "believed, so that no part of phase space is lost where it is zero or negative",
         json_schema_extra={USE_TIME: True},
     )
