@@ -22,6 +22,7 @@ from mlgen.chain.amplitude_points import DrawnPoints, distinct_elements, draw_po
 from mlgen.chain.candidates import CandidateSource
 from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.chain.process_models import ADVICE
 from mlgen.chain.process_source import process_differences, process_digest
 from mlgen.chain.report import StageResult
 from mlgen.digests import sha256_of_files
@@ -57,7 +58,6 @@ _MOST_HELD_OUT = 0.2
 Measured = tuple[FloatArray, Amplitude]
 #: Share of a Gaussian within one standard deviation, and how far that of the pulls may be off without a remark.
 _ONE_SIGMA, _COVERAGE_TOLERANCE = 0.6827, 0.1
-_ADVICE = "Name another model folder, take this back, or train again with --retrain."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _reused(
 ) -> tuple[AmplitudeModel, StageResult]:
     record = read_record(folder)
     if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{_ADVICE}")
+        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{ADVICE}")
     trained_on = record.trained_on
     section = _section(plan)
     said = section.model_dump(mode="json", include=set(_POINT_KEYS) & section.model_fields_set)
@@ -112,18 +112,18 @@ def _reused(
         if key in trained_on.points and trained_on.points[key] != value:
             raise ModelError(
                 f"{folder}: the model there was trained with {key} = {trained_on.points[key]}, the card says {value}"
-                f"\n{_ADVICE}"
+                f"\n{ADVICE}"
             )
     drawn = [key for key in ("points", "draw") if key in said]
     if drawn and "file" in trained_on.points:
         raise ModelError(
             f"{folder}: the model there was trained on the file {trained_on.points['file']}, the card says "
-            f"{' and '.join(f'{key} = {said[key]}' for key in drawn)}\n{_ADVICE}"
+            f"{' and '.join(f'{key} = {said[key]}' for key in drawn)}\n{ADVICE}"
         )
     if section.file is not None and (digest := sha256_of_files([plan.card.path(section.file)])) != trained_on.sha256:
         raise ModelError(
             f"{folder}: the model there was trained on other points: {trained_on.source} (SHA-256 "
-            f"{trained_on.sha256[:12]}), the file now is {section.file} ({digest[:12]})\n{_ADVICE}"
+            f"{trained_on.sha256[:12]}), the file now is {section.file} ({digest[:12]})\n{ADVICE}"
         )
     if process is not None and trained_on.process:
         before, now = (_amplitude_fingerprint(content) for content in (trained_on.process, process.fingerprint))
@@ -132,7 +132,7 @@ def _reused(
                 f"{folder}: the model there was trained for other matrix elements ({trained_on.source}); the card "
                 f"({process.settings.reaction}) differs in"
                 + "".join(f"\n  {entry}" for entry in entries)
-                + f"\n{_ADVICE}"
+                + f"\n{ADVICE}"
             )
     stored, result = loaded_model(stage, folder, AmplitudeModel.restored)
     model = cast(AmplitudeModel, stored.implementation)
@@ -142,13 +142,13 @@ def _reused(
         try:
             part, order = model.find(subprocess.pdg_ids)
         except ProcessError as error:
-            raise ModelError(f"{folder}: {error}\n{_ADVICE}") from error
+            raise ModelError(f"{folder}: {error}\n{ADVICE}") from error
         masses = np.array([process.parameters.mass_of(subprocess.pdg_ids[slot]) for slot in order])
         # Of a file of points, masses are known no better than its momenta.
         if not np.allclose(part.process.masses, masses, rtol=1e-3, atol=0):
             raise ModelError(
                 f"{folder}: the model there was trained for particles with masses of {_listed(part.process.masses)} "
-                f"GeV, and those of {spell(subprocess)} are {_listed(masses)} GeV\n{_ADVICE}"
+                f"GeV, and those of {spell(subprocess)} are {_listed(masses)} GeV\n{ADVICE}"
             )
     if elsewhere := process_differences(_region(trained_on.process), _region(process.fingerprint)):
         remark = (

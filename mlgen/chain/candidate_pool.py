@@ -43,10 +43,6 @@ class CandidatePool(abc.ABC):
         """Number of candidates, those of weight zero included."""
         return self._total
 
-    def size(self, batches: int) -> int:
-        """Number of candidates in the first batches."""
-        return sum(self._sizes[:batches])
-
     def size_of(self, number: int) -> int:
         """Number of candidates of a batch."""
         return self._sizes[number]

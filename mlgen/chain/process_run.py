@@ -309,8 +309,10 @@ class _ProcessRun:
         chosen = ChosenEvents(self._files, self._wanted)
         with plugin_errors(stage.registered):
             unweighter.prepare(pool.candidates(number) for number in range(len(pool)))
+        seen = 0
         for number in range(len(pool)):
             candidates = pool.candidates(number)
+            seen += len(candidates.weight)
             with plugin_errors(stage.registered):
                 accepted = unweighter.unweight(candidates, random_generator(self._seed, Work.UNWEIGHT, number))
                 check_unweighted(accepted, len(candidates.weight))
@@ -318,7 +320,7 @@ class _ProcessRun:
             if np.any(vanishing[accepted.index]):
                 raise WeightError(f"the unweighting '{stage.name}' accepted a candidate of weight zero")
             chosen.add(np.asarray(accepted.index), np.asarray(accepted.weight, np.float64))
-            progress(Progress(chosen.count, self._wanted, "accepted", chosen.count / pool.size(number + 1)))
+            progress(Progress(chosen.count, self._wanted, "accepted", chosen.count / seen))
             if self._plan.corrected and chosen.count >= self._wanted:
                 break
         return unweighter, chosen

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, cast
 from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
-from mlgen.chain.process_source import grid_range, process_differences, process_digest
+from mlgen.chain.process_models import ADVICE, record_for_process
+from mlgen.chain.process_source import grid_range, process_digest
 from mlgen.chain.report import StageResult
 from mlgen.errors import ModelError, TrainingError, UserError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import PhaseSpaceSampler, Reporter
-from mlgen.store import TrainedOn, differences, read_record, state_to_bytes
+from mlgen.store import TrainedOn, state_to_bytes
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
@@ -49,22 +50,12 @@ def trained_sampler(
 def _reused(
     plan: Plan, stage: PlannedStage, folder: Path, process: HardProcess
 ) -> tuple[PhaseSpaceSampler, StageResult, int]:
-    advice = "Name another model folder, take this back, or train again with --retrain."
-    record = read_record(folder)
-    if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{advice}")
-    trained_on = record.trained_on
-    if process_digest(process.fingerprint) != trained_on.sha256:
-        entries = process_differences(trained_on.process, process.fingerprint)
-        raise ModelError(
-            f"{folder}: the model there was trained for another process ({trained_on.source}); the card "
-            f"({process.settings.reaction}) differs in" + "".join(f"\n  {entry}" for entry in entries) + f"\n{advice}"
-        )
+    trained_on = record_for_process(stage, folder, process).trained_on
     budget = plan.budget
     if budget is not None and budget != trained_on.budget:
         then = "no budget but that of its settings" if trained_on.budget is None else f"budget = {trained_on.budget:,}"
         raise ModelError(
-            f"{folder}: the model there was trained with {then}, the card says budget = {budget:,}\n{advice}"
+            f"{folder}: the model there was trained with {then}, the card says budget = {budget:,}\n{ADVICE}"
         )
     stored, result = loaded_model(stage, folder)
     return cast(PhaseSpaceSampler, stored.implementation), result, trained_on.events

@@ -16,8 +16,8 @@ class Timer:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
-    _running: list[str] = field(default_factory=list)
-    _since: float = 0.0
+    _running: list[str] = field(default_factory=list, init=False)
+    _since: float = field(default=0.0, init=False)
 
     @contextlib.contextmanager
     def __call__(self, work: str) -> Iterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -14,17 +13,16 @@ from mlgen.chain.candidates import CandidateBatch, CandidateSource
 from mlgen.chain.crude_weights import crude_source, features_of
 from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.process_source import process_differences, process_digest
+from mlgen.chain.process_models import record_for_process
+from mlgen.chain.process_source import process_digest
 from mlgen.chain.report import StageResult, stage_result
-from mlgen.errors import ModelError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, FloatArray, IntArray, Reporter, Unweighter
-from mlgen.store import TrainedOn, differences, read_record, state_to_bytes
+from mlgen.store import TrainedOn, state_to_bytes
 
 #: Candidates of a batch of the training.
 _BATCH = 32_768
-_ADVICE = "Name another model folder, take this back, or train again with --retrain."
 
 
 def trained_unweighter(
@@ -45,7 +43,9 @@ def trained_unweighter(
     if not plan.unweighting_learns:
         return lambda: cast(Unweighter, plugin_manager().create(stage.registered, stage.settings)), stage_result(stage)
     if stage.model is not None and stage.trained and not plan.retrain:
-        trained, result = _reused(stage, stage.model, source)
+        record_for_process(stage, stage.model, source.process)
+        stored, result = loaded_model(stage, stage.model)
+        trained = cast(Unweighter, stored.implementation)
     else:
         trained, result = _trained(plan, stage, source, reporter)
     with plugin_errors(stage.registered):
@@ -56,21 +56,6 @@ def trained_unweighter(
             return type(trained).from_state(trained.settings, state)
 
     return made, result
-
-
-def _reused(stage: PlannedStage, folder: Path, source: CandidateSource) -> tuple[Unweighter, StageResult]:
-    record = read_record(folder)
-    if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{_ADVICE}")
-    process, trained_on = source.process, record.trained_on
-    if process_digest(process.fingerprint) != trained_on.sha256:
-        entries = process_differences(trained_on.process, process.fingerprint)
-        raise ModelError(
-            f"{folder}: the model there was trained for another process ({trained_on.source}); the card "
-            f"({process.settings.reaction}) differs in" + "".join(f"\n  {entry}" for entry in entries) + f"\n{_ADVICE}"
-        )
-    stored, result = loaded_model(stage, folder)
-    return cast(Unweighter, stored.implementation), result
 
 
 def _trained(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mlgen.report.weights import BySign
+
 FloatArray = npt.NDArray[np.float64]
-#: Counts of positive and of negative weights, each ``(bins,)``.
-BySign: TypeAlias = tuple[FloatArray, FloatArray]
 
 #: Bins of a factor of ten in |w|.
 BINS_PER_DECADE = 20
