@@ -276,7 +276,7 @@ def test_a_pool_that_ends_with_the_last_one_needed(many, files):
     """The numbers that choose subprocesses are those of all that were drawn: the others change nothing."""
     short = KnownPool(many, SEED, files, 4)
     short.draw(BATCHES[0], at_most=50)
-    assert (short.kept, short.size(1)) == (50, short.total)
+    assert (short.kept, short.size_of(0)) == (50, short.total)
     weights, events = known(many)
     assert short.candidates(0).weight.tolist() == weights[0][: short.total].tolist()
     found = short.events(0, events[0].index[:50])
