@@ -67,7 +67,11 @@ class StageSection(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     plugin: str = Field(description="name of the plugin, as 'mlgen plugins' lists them")
-    model: str | None = Field(None, description="folder of the trained model; trained and saved there when missing")
+    model: str | None = Field(
+        None,
+        description="folder of the trained model; trained and saved there when missing. Left out, a generator's is "
+        "kept in the cache",
+    )
 
     @property
     def settings(self) -> dict[str, Any]:

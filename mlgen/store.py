@@ -43,6 +43,7 @@ __all__ = [
     "save_model",
     "state_from_bytes",
     "state_to_bytes",
+    "training_settings",
 ]
 
 RECORD_FILE = "model.json"
@@ -141,13 +142,19 @@ def check_free(folder: Path, *, force: bool = False) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if not names:
         return
-    if others := sorted(names - {RECORD_FILE, WEIGHTS_FILE, REPORT_FILE, COSTS_FILE}):
+    if others := sorted(name for name in names if not _ours(name)):
         raise ModelError(
             f"{folder}: the folder holds '{others[0]}', which is not part of a model, and is left as it is. "
             "Choose another folder"
         )
     if not force:
         raise ModelError(f"{folder}: there is a model already; allow its replacement (force), or choose another folder")
+
+
+def _ours(name: str) -> bool:
+    """Whether a file is part of a model, or what a program that was killed has left of one (`mlgen.files`)."""
+    files = (RECORD_FILE, WEIGHTS_FILE, REPORT_FILE, COSTS_FILE)
+    return name in files or (name.endswith(".part") and name.startswith(tuple(f".{file}." for file in files)))
 
 
 def read_record(folder: Path) -> ModelRecord:
@@ -219,9 +226,18 @@ def differences(record: ModelRecord, settings: Settings) -> list[str]:
     Returns:
         Sentences such as ``width: trained with 128, card says 64``.
     """
-    said = settings.model_dump(mode="json", exclude_unset=True)
-    training = {name: value for name, value in said.items() if name not in _use_time_fields(type(settings))}
-    return list(_compared("", record.settings, training))
+    return list(_compared("", record.settings, training_settings(settings, exclude_unset=True)))
+
+
+def training_settings(settings: Settings, *, exclude_unset: bool = False) -> dict[str, Any]:
+    """Return the settings that a training depends on, all but those marked with `USE_TIME`, as JSON values.
+
+    Args:
+        settings: The settings.
+        exclude_unset: Whether those are left out that the card leaves to the default.
+    """
+    said = settings.model_dump(mode="json", exclude_unset=exclude_unset)
+    return {name: value for name, value in said.items() if name not in _use_time_fields(type(settings))}
 
 
 def state_to_bytes(state: State) -> bytes:

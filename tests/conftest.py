@@ -33,6 +33,14 @@ def amplicol_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPat
     return tmp_path_factory.mktemp("amplicol") if cache is None else Path(cache.mkdir("amplicol"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Nothing is kept in the cache of whoever runs the tests, nor taken from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fresh_plugin_manager(monkeypatch: pytest.MonkeyPatch):
     """Every test begins with the plugins of the environment, whatever the last one switched off."""

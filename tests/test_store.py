@@ -163,6 +163,15 @@ class TestPlace:
             save(model, force=True)
         assert (model / "thesis.tex").exists()
 
+    def test_what_a_killed_program_left_in_a_model_is_no_obstacle(self, model):
+        (model / ".report.html.0123456789ab.part").write_text("half a rep")
+        save(model, seed=8, force=True)
+        assert read_record(model).seed == 8
+        assert sorted(p.name for p in model.iterdir()) == ["model.json", "weights.safetensors"]
+        (model / ".notes.txt.0123456789ab.part").write_text("somebody else's")
+        with pytest.raises(ModelError, match=r"holds '\.notes\.txt"):
+            save(model, seed=9, force=True)
+
     def test_an_empty_folder_is_filled(self, tmp_path):
         (tmp_path / "m").mkdir()
         assert read_record(save(tmp_path / "m")).seed == 7
@@ -332,6 +341,12 @@ class TestSettings:
 
     def test_settings_of_use_may_differ(self, model):
         assert load_model(model, registered(), LineSettings(device="cuda")).settings.device == "cuda"
+
+    def test_settings_of_a_training_are_all_but_those_of_use(self):
+        settings = LineSettings(device="cuda", width=2)
+        everything = {"width": 2, "rate": 0.1, "network": {"layers": 3}}
+        assert store.training_settings(settings) == everything
+        assert store.training_settings(settings, exclude_unset=True) == {"width": 2}
 
     def test_infinite_setting(self, tmp_path):
         settings = LineSettings(rate=float("inf"))

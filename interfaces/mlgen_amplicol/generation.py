@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mlgen.cache import cache_folder
 from mlgen.errors import ProcessError
 from mlgen_amplicol import library
 
@@ -90,10 +91,8 @@ class Request:
 
 
 def default_cache() -> Path:
-    """Folder of the generated matrix elements: of ``MLGEN_CACHE``, ``XDG_CACHE_HOME`` or ``~/.cache``."""
-    if own := os.environ.get("MLGEN_CACHE"):
-        return Path(own).expanduser() / "amplicol"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlgen" / "amplicol"
+    """Folder of the generated matrix elements."""
+    return cache_folder("amplicol")
 
 
 def generated(request: Request, cache: Path, wait: float) -> Path:

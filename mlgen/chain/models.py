@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+from mlgen.cache import CACHE_VARIABLE
+from mlgen.chain.model_folders import alone, kept_folder
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import StageResult, stage_result
 from mlgen.digests import sha256_of_files
-from mlgen.errors import ModelError
+from mlgen.errors import ModelError, OutputError, PluginFailure, WriteFailure
 from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream
 from mlgen.hookspecs import Plugin
@@ -33,10 +35,22 @@ from mlgen.store import (
 )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainedGenerator:
+    """A generator that is ready to use: what is to be said of it, its training events, what the user should know."""
+
+    generator: EventGenerator
+    result: StageResult
+    events: int
+    remarks: tuple[str, ...] = ()
+
+
 def trained_generator(
     plan: Plan, stage: PlannedStage, events: EventStream | None, files: Sequence[Path], reporter: Reporter
-) -> tuple[EventGenerator, StageResult, int]:
-    """Return the card's generator, trained, with what is to be said of it and the number of training events.
+) -> TrainedGenerator:
+    """Return the card's generator, trained.
+
+    Where the card names no folder for its model, the cache has one for each training (`kept_folder`).
 
     Args:
         plan: The plan.
@@ -53,10 +67,16 @@ def trained_generator(
         return _reused(stage, stage.model, files)
     if events is None:
         raise ModelError(f"{stage.model}: there is no trained model; give [input] to train one")
-    return _trained(plan, stage, events, files, reporter)
+    if stage.model is None:
+        return _from_cache(plan, stage, events, files, reporter)
+    make_parent(stage.model)
+    generator, trained_on, report = _trained(plan, stage, events, files, reporter)
+    stored = keep_model(plan, stage, generator, trained_on, report)
+    result = trained_result(stage, stored.sha256, trained_on, report)
+    return TrainedGenerator(cast(EventGenerator, stored.implementation), result, trained_on.events)
 
 
-def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[EventGenerator, StageResult, int]:
+def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> TrainedGenerator:
     record = read_record(folder)
     changed = differences(record, stage.settings)
     if changed:
@@ -70,29 +90,63 @@ def _reused(stage: PlannedStage, folder: Path, files: Sequence[Path]) -> tuple[E
             f"(SHA-256 {record.trained_on.sha256[:12]}), the input now is {_named(files)} ({digest[:12]})\n"
             "Name another model folder, leave out [input] to use the model as it is, or train again with --retrain."
         )
+    return _loaded(stage, folder)
+
+
+def _loaded(stage: PlannedStage, folder: Path) -> TrainedGenerator:
     stored, result = loaded_model(stage, folder)
-    return cast(EventGenerator, stored.implementation), result, record.trained_on.events
+    return TrainedGenerator(cast(EventGenerator, stored.implementation), result, stored.record.trained_on.events)
+
+
+def _from_cache(
+    plan: Plan, stage: PlannedStage, events: EventStream, files: Sequence[Path], reporter: Reporter
+) -> TrainedGenerator:
+    """The generator of an equal training before, or one that is trained now and kept for the next time."""
+    folder = kept_folder(plan, stage, sha256_of_files(files))
+    # All settings are said: those of use are the card's, also where it leaves them to the default, not the model's.
+    said = {name: getattr(stage.settings, name) for name in type(stage.settings).model_fields}
+    kept = dataclasses.replace(stage, model=folder, settings=stage.settings.model_copy(update=said))
+    remarks = []
+    if kept.trained and not plan.retrain:
+        try:
+            with alone(folder):
+                return _loaded(kept, folder)
+        except ModelError as error:
+            remarks.append(f"the model that was kept cannot be used and was trained again: {error}")
+        except PluginFailure as error:
+            raise PluginFailure(f"{error}\nIt was given the model in {folder}; to train again: --retrain") from error
+    generator, trained_on, report = _trained(plan, stage, events, files, reporter)
+    try:
+        make_parent(folder)
+        with alone(folder):
+            # Another mlgen may have put its own there meanwhile, from an equal training.
+            stored = keep_model(dataclasses.replace(plan, retrain=True), kept, generator, trained_on, report)
+    except (ModelError, OutputError, WriteFailure) as error:
+        remarks.append(
+            f"the model is not kept: {error}\n"
+            f"Choose a folder for it with --model, or another cache with the environment variable {CACHE_VARIABLE}"
+        )
+        sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
+        result = trained_result(stage, sha256, trained_on, report)
+    else:
+        generator = cast(EventGenerator, stored.implementation)
+        result = trained_result(kept, stored.sha256, trained_on, report)
+    return TrainedGenerator(generator, result, trained_on.events, tuple(remarks))
 
 
 def _trained(
     plan: Plan, stage: PlannedStage, events: EventStream, files: Sequence[Path], reporter: Reporter
-) -> tuple[EventGenerator, StageResult, int]:
-    seed = plan.card.model.run.seed
-    if stage.model is not None:
-        make_parent(stage.model)
+) -> tuple[EventGenerator, TrainedOn, TrainingReport]:
     generator = cast(EventGenerator, plugin_manager().create(stage.registered, stage.settings))
     counted = _Counted(events)
     with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
         report = generator.train(
-            counted, events.run_info, random_generator(seed, Work.TRAIN_GENERATOR), progress=progress
+            counted,
+            events.run_info,
+            random_generator(plan.card.model.run.seed, Work.TRAIN_GENERATOR),
+            progress=progress,
         )
-    sha256 = hashlib.sha256(state_to_bytes(generator.state())).hexdigest()
-    trained_on = TrainedOn(_named(files), sha256_of_files(files), counted.events)
-    if stage.model is not None:
-        stored = keep_model(plan, stage, generator, trained_on, report)
-        generator, sha256 = cast(EventGenerator, stored.implementation), stored.sha256
-    result = trained_result(stage, sha256, trained_on, report)
-    return generator, result, counted.events
+    return generator, TrainedOn(_named(files), sha256_of_files(files), counted.events), report
 
 
 #: Makes what a model folder holds, where that is more than the plugin alone (`mlgen.store.load_model`).

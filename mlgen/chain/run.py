@@ -8,15 +8,16 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
 from mlgen.chain.checks import check_generated, check_unweighted
-from mlgen.chain.models import trained_generator
+from mlgen.chain.models import TrainedGenerator, trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
 from mlgen.chain.timing import Timer
@@ -35,6 +36,8 @@ from mlgen.trials import attributes_without_trials, trials_of
 if TYPE_CHECKING:
     from mlgen.chain.reweighting import Reweighting
 
+Made = TypeVar("Made")
+
 
 @dataclass(slots=True)
 class _Source:
@@ -45,6 +48,8 @@ class _Source:
     events: EventStream | None = None
     generator: EventGenerator | None = None
     count: int | None = None
+    #: Generates a batch while the one before is written; None: one after the other.
+    worker: ThreadPoolExecutor | None = None
     #: What the pass before the unweighting found: a negative weight, the number of events, the sum of their trials.
     negative_weights: bool = False
     candidates: int = 0
@@ -68,13 +73,17 @@ class _Source:
     def _generated(self, generator: EventGenerator, count: int) -> Iterator[EventBatch]:
         stage = cast(PlannedStage, self.plan.generator)
         run = self.plan.card.model.run
-        for index, start in enumerate(range(0, count, run.batch_size)):
+
+        def batch(index: int) -> EventBatch:
             rng = random_generator(run.seed, Work.GENERATE, index)
+            size = min(run.batch_size, count - index * run.batch_size)
             with plugin_errors(stage.registered):
-                size = min(run.batch_size, count - start)
-                batch = generator.generate(size, rng)
-                check_generated(batch, size, self.run_info.variation_names)
-            yield batch
+                made = generator.generate(size, rng)
+                check_generated(made, size, self.run_info.variation_names)
+            return made
+
+        indices = range(math.ceil(count / run.batch_size))
+        return map(batch, indices) if self.worker is None else _one_ahead(self.worker, batch, indices)
 
     def _read(self) -> Iterator[EventBatch]:
         left = self.count
@@ -86,6 +95,16 @@ class _Source:
                 yield batch
             if left == 0:
                 return
+
+
+def _one_ahead(worker: ThreadPoolExecutor, make: Callable[[int], Made], indices: Iterable[int]) -> Iterator[Made]:
+    """Yield what is made of each index, in order, while the worker makes the next: one after the other, never two."""
+    futures: list[Future[Made]] = []
+    for index in indices:
+        ready = [future.result() for future in futures]
+        futures = [worker.submit(make, index)]
+        yield from ready
+    yield from (future.result() for future in futures)
 
 
 def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
@@ -104,7 +123,10 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         stages: list[StageResult] = []
         source, trained = _source(plan, events, files, reporter, timer)
         if trained is not None:
-            stages.append(trained)
+            stages.append(trained.result)
+            if plan.unweighting is None:
+                # An unweighting computes while events come, and how many threads libraries use holds for both threads.
+                source.worker = stack.enter_context(ThreadPoolExecutor(1, "mlgen-generator"))
         reweightings = _reweightings(plan)
         for reweighting in reweightings:
             # Before the pass that looks for a maximum: a name that is taken is found out now.
@@ -134,7 +156,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         stages=tuple(stages),
         skipped=skipped,
         seconds=timer.seconds,
-        remarks=(*plan.card.remarks, *_remarks(events, source)),
+        remarks=(*plan.card.remarks, *(trained.remarks if trained is not None else ()), *_remarks(events, source)),
         provenance=run_info.provenance[-1],
         weights=source.weights if unweighter is not None else None,
         unweighted=source.unweighted if unweighter is not None else None,
@@ -166,8 +188,7 @@ def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
         return trained
     with contextlib.ExitStack() as stack:
         events, files = _opened_input(plan, stack)
-        _, result, _ = trained_generator(plan, cast(PlannedStage, plan.generator), events, files, reporter)
-    return result
+        return trained_generator(plan, cast(PlannedStage, plan.generator), events, files, reporter).result
 
 
 def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream | None, Sequence[Path]]:
@@ -206,17 +227,17 @@ def _repeatable(path: Path, stack: contextlib.ExitStack) -> Path:
 
 def _source(
     plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: Timer
-) -> tuple[_Source, StageResult | None]:
+) -> tuple[_Source, TrainedGenerator | None]:
     wanted = plan.card.model.run.events
     if plan.generator is None:
         opened = cast(EventStream, events)
         return _Source(opened.run_info, plan, events=opened, count=wanted), None
     with timer("training"):
-        generator, trained, training_events = trained_generator(plan, plan.generator, events, files, reporter)
+        trained = trained_generator(plan, plan.generator, events, files, reporter)
     with plugin_errors(plan.generator.registered):
-        run_info = generator.run_info
-    count = training_events if wanted is None else wanted
-    return _Source(run_info, plan, generator=generator, count=count), trained
+        run_info = trained.generator.run_info
+    count = trained.events if wanted is None else wanted
+    return _Source(run_info, plan, generator=trained.generator, count=count), trained
 
 
 def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: Timer) -> Unweighter | None:

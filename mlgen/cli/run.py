@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlgen.cli import options
+from mlgen.cli.output_files import OutputFilesCommand, check_following
 
 if TYPE_CHECKING:
     from mlgen.chain import Plan, RunResult
@@ -19,18 +20,27 @@ _GAIN_AT = "gain_at_cost_ratio_"
 _PAYS_FROM = "pays_from_true_weight_us"
 
 
-@click.command("run")
+@click.command("run", cls=OutputFilesCommand)
 @click.argument("source", metavar="CARD|EVENTS", nargs=-1, required=True)
 @click.option("--generator", metavar="NAME", help="Replace the hard-event generation by this plugin.")
 @click.option("--unweighting", metavar="NAME", help="Unweight with this plugin.")
 @click.option("--sampler", metavar="NAME", help="Sample the phase space of the card's process with this plugin.")
 @click.option(
-    "--model", metavar="DIR", help="Folder of the generator's, or the sampler's, model; trained there when missing."
+    "--model",
+    metavar="DIR",
+    help="Folder of the generator's, or the sampler's, model; trained there when missing. Without it, a generator's is "
+    "kept in $MLGEN_CACHE or ~/.cache/mlgen, and used again for the same events, settings and seed.",
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Events to write, or to read from the input.")
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of the run.")
 @click.option("--set", "settings", metavar="SECTION.KEY=VALUE", multiple=True, help="Set a key of the card.")
-@click.option("-o", "--output", metavar="FILE", multiple=True, help="File to write; may be given several times.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE...",
+    multiple=True,
+    help="Files to write: all up to the next option. Inputs come before it, or after '--'.",
+)
 @click.option(
     "-d", "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where outputs and models go."
 )
@@ -69,7 +79,7 @@ def command(
     \b
     mlgen run card.toml
     mlgen run card.toml -n 1000 --set generator.width=256 -d scratch
-    mlgen run events.lhe.gz --generator cfm -n 100000 -o new.lhe.gz -o new.root
+    mlgen run events.lhe.gz --generator cfm -n 100000 -o new.lhe.gz new.hepmc3 new.root
     mlgen run weighted.lhe.gz --unweighting hit-or-miss -o unweighted.lhe.gz --plot weights.pdf
     """  # noqa: D301 - click wants a real \b
     from mlgen.chain import plan_chain, run_chain
@@ -81,6 +91,7 @@ def command(
     card = card_of(source, overrides)
     if as_json and card.model.output is not None and "-" in card.model.output.files:
         raise UserError("--json and events cannot both go to standard output; write the events into a file")
+    check_following(force=force)
     plan = plan_chain(card, force=force, retrain=retrain)
     _check(plan, plot, report, force)
     result = run_chain(plan, reporter)

@@ -58,16 +58,16 @@ class Kinematics:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Name of each coordinate."""
-        names = [f"mass {self._label(node)}" for node in self._mass_nodes]
+        names = [f"mass {self.label(node)}" for node in self._mass_nodes]
         for node in self._balanced:
-            names += [f"pt {self._label(node)}"]
+            names += [f"pt {self.label(node)}"]
             if node != self._balanced[0]:
-                names += [f"azimuth {self._label(node)}"]
-        names += [f"rapidity {self._label(node)}" for node in self.tree.top]
+                names += [f"azimuth {self.label(node)}"]
+        names += [f"rapidity {self.label(node)}" for node in self.tree.top]
         for node in self.tree.decays():
-            names += [f"cos_theta {self._label(node)}"]
+            names += [f"cos_theta {self.label(node)}"]
             if not self._is_axis_free(node):
-                names += [f"phi {self._label(node)}"]
+                names += [f"phi {self.label(node)}"]
         return tuple(names)
 
     @property
@@ -75,7 +75,8 @@ class Kinematics:
         """Coordinates that are angles with a period of 2 pi."""
         return [i for i, name in enumerate(self.names) if name.startswith(("azimuth", "phi"))]
 
-    def _label(self, node: int) -> str:
+    def label(self, node: int) -> str:
+        """Return the name of a node: numbers of its particles, counted from 1."""
         return "+".join(str(row + 1) for row in self.tree.products(node))
 
     @cached_property
@@ -197,17 +198,17 @@ class Kinematics:
         nodes = self.tree.nodes
         mass = np.stack([masses[:, node.row] if node.row >= 0 else np.full(len(masses), np.nan) for node in nodes])
         for node in self._mass_nodes:
-            mass[node] = np.where(np.isfinite(mass[node]), mass[node], value[f"mass {self._label(node)}"])
+            mass[node] = np.where(np.isfinite(mass[node]), mass[node], value[f"mass {self.label(node)}"])
         local = np.zeros((len(nodes), len(masses), 4))
         for node in self._balanced:
-            pt = value[f"pt {self._label(node)}"]
-            phi = value.get(f"azimuth {self._label(node)}", np.zeros_like(pt))
+            pt = value[f"pt {self.label(node)}"]
+            phi = value.get(f"azimuth {self.label(node)}", np.zeros_like(pt))
             local[node, :, 0], local[node, :, 1] = pt * np.cos(phi), pt * np.sin(phi)
         if self._balanced:
             local[self.tree.top[self.recoiler], :, :2] = -local[self._balanced, :, :2].sum(axis=0)
         for node in self.tree.top:
             transverse_mass = np.hypot(mass[node], np.hypot(local[node, :, 0], local[node, :, 1]))
-            rapidity = value[f"rapidity {self._label(node)}"]
+            rapidity = value[f"rapidity {self.label(node)}"]
             local[node, :, 2], local[node, :, 3] = (
                 transverse_mass * np.sinh(rapidity),
                 transverse_mass * np.cosh(rapidity),
@@ -230,9 +231,9 @@ class Kinematics:
         """Set the momenta of a decay's two products in the rest frame of the decaying particle."""
         first, second = self.tree.nodes[node].children
         momentum = breakup_momentum(mass[node], mass[first], mass[second])
-        cos_theta = value[f"cos_theta {self._label(node)}"]
+        cos_theta = value[f"cos_theta {self.label(node)}"]
         sin_theta = np.sqrt(np.clip(1 - cos_theta**2, 0.0, None))
-        phi = value.get(f"phi {self._label(node)}", np.zeros_like(cos_theta))
+        phi = value.get(f"phi {self.label(node)}", np.zeros_like(cos_theta))
         space = momentum[:, None] * np.column_stack([sin_theta * np.cos(phi), sin_theta * np.sin(phi), cos_theta])
         local[first] = on_shell(space, mass[first])
         local[second] = on_shell(-space, mass[second])

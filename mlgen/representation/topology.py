@@ -1,35 +1,35 @@
-"""Topologies: classes of events that share a decay tree, and all their events as rows of numbers."""
+"""Topologies: events that share a decay tree, and the map between them and rows of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import ModelError
-from mlgen.events import INTEGER_COLUMNS, FloatArray
-from mlgen.representation.classes import COLOR1, MOTHER1, MOTHER2, PDG_ID, STATUS, EventClass, IntArray
-from mlgen.representation.decay_tree import DecayTree, StructureError
+from mlgen.events import FloatArray
+from mlgen.representation.classes import COLOR1, IntArray, canonical_colors
+from mlgen.representation.coordinates import Coordinates, Whitening
+from mlgen.representation.cuts import SampleCuts
+from mlgen.representation.decay_tree import OUTGOING, DecayTree, StructureError
 from mlgen.representation.kinematics import BoolArray, Kinematics
-from mlgen.representation.quantiles import QuantileTransform
-
-#: Numbers of an event beside its momenta.
-EVENT_NUMBERS = ("scale", "alpha_qed", "alpha_qcd")
+from mlgen.representation.labels import Labels
+from mlgen.representation.marginals import NormalMarginals
+from mlgen.representation.numbers import EventNumbers, scale_functions
 
 
 @dataclass(frozen=True)
 class DecodedEvents:
-    """Events of one topology.
+    """Events of one topology, their particles in canonical order.
 
     Args:
         momenta: Shape ``(n, particles, 4)``, GeV.
         masses: Shape ``(n, particles)``, GeV.
-        numbers: Scale and couplings that vary in this topology, each ``(n,)``.
-        possible: Which events exist, ``(n,)``; the other rows mean nothing.
+        numbers: Scale and couplings, each ``(n,)``.
+        possible: Which events exist and lie inside the sample's cuts, ``(n,)``; the other rows mean nothing.
     """
 
     momenta: FloatArray
@@ -40,90 +40,180 @@ class DecodedEvents:
 
 @dataclass(frozen=True)
 class Topology:
-    """Classes with the same statuses and mothers, and the map between their events and numbers.
+    """Events with the same statuses, mothers and jets, and the map between them and numbers.
+
+    An event is a flavour label, a colour flow, a spin state (`Labels`) and a *point*: numbers of order one, the first of
+    which are the momenta (in blocks: what does not depend on jets, the first jet, ...) and the last of which are scale
+    and couplings where these are no function of the momenta.
 
     Args:
-        classes: The classes.
-        probability: Their share of the whole file's cross section, shape ``(classes,)``.
-        masses: Mass of each particle where it does not vary, NaN where it does, ``(classes, particles)``.
-        kinematics: Map between momenta and coordinates.
-        varying: Those of `EVENT_NUMBERS` that are further coordinates.
-        transform: Map between all coordinates and normal numbers.
+        structure: Status and mothers of each particle, ``(particles, 3)``.
+        jets: Rows of the jets.
+        labels: What is discrete.
+        masses: Mass of each particle of each flavour label where it does not vary, NaN where it does.
+        kinematics: Map between momenta and physical coordinates.
+        coordinates: Map from these to unbounded ones.
+        whitening: Map from these, and from those of scale and couplings, to points.
+        numbers: Scale and couplings.
+        cuts: Of the sample.
+        beam_energies: Energies of the beams, GeV; empty when unknown.
     """
 
-    classes: Sequence[EventClass]
-    probability: FloatArray
+    structure: IntArray
+    jets: tuple[int, ...]
+    labels: Labels
     masses: FloatArray
     kinematics: Kinematics
-    varying: tuple[str, ...]
-    transform: QuantileTransform
+    coordinates: Coordinates
+    whitening: Whitening
+    numbers: EventNumbers
+    cuts: SampleCuts
+    beam_energies: tuple[float, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each coordinate."""
-        return self.kinematics.names + self.varying
+        """Name of each number of a point."""
+        kinematic = tuple(self.kinematics.names[i] for i in self.coordinates.order)
+        return kinematic + self.numbers.coordinates
+
+    @property
+    def kinematic(self) -> int:
+        """How many numbers of a point are the momenta's."""
+        return len(self.kinematics.names)
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates."""
+        """Numbers of a point."""
         return len(self.names)
+
+    @property
+    def blocks(self) -> IntArray:
+        """For each number of the momenta, how many jets an event must have for it to exist, ascending."""
+        return self.coordinates.blocks
 
     @property
     def particles(self) -> int:
         """Number of particles in each event."""
-        return len(self.classes[0].rows)
+        return len(self.structure)
 
-    @cached_property
-    def rows(self) -> IntArray:
-        """Integer columns of each class, ``(classes, particles, 6)``."""
-        return np.stack([event_class.rows for event_class in self.classes])
+    @property
+    def probability(self) -> float:
+        """Share of the file's cross section."""
+        return float(self.labels.share.sum())
 
-    @cached_property
-    def features(self) -> npt.NDArray[np.float32]:
-        """What a network is told about each class: zeros and ones, shape ``(classes, features)``.
+    @property
+    def outgoing(self) -> list[int]:
+        """Rows of the outgoing particles."""
+        return [int(row) for row in np.flatnonzero(self.structure[:, 0] == OUTGOING)]
 
-        One for each particle identity at each place, for each colour flow and for each process: together they tell
-        the classes apart, and a rare class borrows from those that it shares a flavour or a flow with. A feature of
-        its own for each class makes networks learn rare classes by heart (the validation loss says so).
+    def describe(self) -> str:
+        """Return the most frequent flavours in words, as PDG ids: ``2 -2 -> 23 21 -11 11``."""
+        pdg_id = self.labels.pdg_id[int(np.argmax(self.labels.share))]
+        incoming = np.isin(np.arange(self.particles), self.kinematics.tree.incoming)
+        sides = [" ".join(str(i) for i in pdg_id[side]) for side in (incoming, ~incoming)]
+        return f"{sides[0]} -> {sides[1]}"
+
+    def top_momenta(self, momenta: FloatArray) -> FloatArray:
+        """Momenta of what the hard scattering made, before decays, ``(nodes, n, 4)``."""
+        tree = self.kinematics.tree
+        return np.stack([momenta[:, tree.products(node)].sum(axis=1) for node in tree.top])
+
+    def functions(self, momenta: FloatArray, names: tuple[str, ...] | None = None) -> dict[str, FloatArray]:
+        """Functions of the momenta that the scale may follow (`scale_functions`)."""
+        return scale_functions(momenta, self.outgoing, self.top_momenta(momenta), names)
+
+    def encode(
+        self, momenta: FloatArray, masses: FloatArray, numbers: Mapping[str, FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Make points of events.
+
+        Args:
+            momenta: ``(n, particles, 4)`` in canonical order.
+            masses: ``(n, particles)``.
+            numbers: Scale and couplings, ``(n,)`` each.
+
+        Returns:
+            Points ``(n, dimension)``, and the log of the determinant: the density of a point plus this is the density
+            in the coordinates of `Kinematics` and the logarithms of scale and couplings, ``(n,)``.
         """
-        flows = np.unique(self.rows[:, :, COLOR1:].reshape(len(self.classes), -1), axis=0, return_inverse=True)[1]
-        process = np.array([event_class.process_id for event_class in self.classes])
-        labels: list[IntArray] = [*self.rows[:, :, PDG_ID].T, flows.reshape(-1), process]
-        blocks = [np.eye(label.max() + 1)[label] for label in (_numbered(label) for label in labels)]
-        return np.concatenate(blocks, axis=1).astype(np.float32)
+        unbounded, first = self.coordinates.forward(self.kinematics.encode(momenta, masses))
+        others = self.numbers.encode(self.functions(momenta, self.numbers.needs_functions), numbers)
+        points, second = self.whitening.forward(np.hstack([unbounded, others]))
+        return points, first + second
 
-    def decode(self, normal: FloatArray, index: IntArray, azimuth: FloatArray) -> DecodedEvents:
+    def decode(self, points: FloatArray, flavour: IntArray, azimuth: FloatArray) -> DecodedEvents:
         """Make events.
 
         Args:
-            normal: Normal numbers, shape ``(n, dimension)``.
-            index: Class of each event, shape ``(n,)``.
-            azimuth: Azimuth of each event, shape ``(n,)``.
+            points: ``(n, dimension)``.
+            flavour: Flavour label of each event, ``(n,)``.
+            azimuth: Azimuth of each event, ``(n,)``.
         """
-        finite = np.asarray(np.isfinite(normal).all(axis=1))
-        values = self.transform.inverse(np.where(finite[:, None], normal, 0.0))
-        kinematic = len(self.kinematics.names)
-        momenta, masses, possible = self.kinematics.decode(values[:, :kinematic], self.masses[index], azimuth)
-        numbers = dict(zip(self.varying, values[:, kinematic:].T, strict=True))
-        return DecodedEvents(momenta, masses, numbers, possible & finite)
+        finite = np.asarray(np.isfinite(points).all(axis=1))
+        with np.errstate(over="ignore", invalid="ignore"):
+            unbounded = self.whitening.inverse(np.where(finite[:, None], points, 0.0))
+            values = self.coordinates.inverse(unbounded[:, : self.kinematic])
+            momenta, masses, possible = self.kinematics.decode(values, self.masses[flavour], azimuth)
+            possible = possible & finite & self._inside(momenta)
+            functions = self.functions(momenta, self.numbers.needs_functions)
+            numbers = self.numbers.decode(functions, unbounded[:, self.kinematic :])
+        for column in numbers.values():
+            possible &= np.isfinite(column)
+        return DecodedEvents(momenta, masses, numbers, possible)
+
+    def _inside(self, momenta: FloatArray) -> BoolArray:
+        with np.errstate(invalid="ignore"):
+            inside = self.cuts.inside(momenta)
+            if len(self.jets) > 1:
+                pt = np.hypot(momenta[:, self.jets, 0], momenta[:, self.jets, 1])
+                # A jet whose momentum balances all others can come out softer than the next one.
+                inside &= np.all(pt[:, :-1] >= pt[:, 1:] * (1 - 1e-9), axis=1)
+            if len(self.beam_energies) == 2:
+                tree = self.kinematics.tree
+                rows = tree.incoming[::-1] if self.kinematics.reversed_beams else tree.incoming
+                inside &= np.all(momenta[:, list(rows), 3] < np.asarray(self.beam_energies), axis=1)
+        return np.asarray(inside)
+
+    def integer_columns(self, flavour: IntArray, color: IntArray, order: IntArray) -> IntArray:
+        """PDG ids, statuses, mothers and colours in the order of the file, ``(n, particles, 6)``."""
+        n = len(flavour)
+        rows = np.empty((n, self.particles, 6), np.int64)
+        rows[:, :, 1:4] = self.structure
+        rows[np.arange(n)[:, None], order, 0] = self.labels.pdg_id[flavour]
+        # Few different pairs of flow and order: the labels are put in order of appearance once for each.
+        pairs, inverse = np.unique(np.column_stack([color, order]), axis=0, return_inverse=True)
+        flows = np.empty((len(pairs), self.particles, 2), np.int64)
+        flows[np.arange(len(pairs))[:, None], pairs[:, 1:]] = self.labels.colors[pairs[:, 0]]
+        rows[:, :, COLOR1:] = canonical_colors(flows)[inverse.reshape(-1)]
+        return rows
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as named arrays."""
         kinematics = self.kinematics
         seams = np.zeros(len(kinematics.names)) if kinematics.seams is None else kinematics.seams
-        return {
-            "rows": self.rows,
-            "process_id": np.array([event_class.process_id for event_class in self.classes], np.int64),
-            "probability": self.probability,
+        state: dict[str, npt.NDArray[Any]] = {
+            "structure": self.structure,
+            "jets": np.array(self.jets, np.int64),
             "masses": self.masses,
             "reversed_beams": np.array([kinematics.reversed_beams]),
             "variable_mass": kinematics.variable_mass,
             "recoiler": np.array([kinematics.recoiler], np.int64),
             "seams": seams,
-            "varying": np.array([name in self.varying for name in EVENT_NUMBERS]),
-            "knots.normal": self.transform.normal,
-            "knots.values": self.transform.values,
+            "knots.normal": self.whitening.marginals.normal,
+            "knots.values": self.whitening.marginals.values,
+            "mean": self.whitening.mean,
+            "stretch": self.whitening.stretch,
+            "beam_energies": np.array(self.beam_energies, np.float64),
         }
+        parts: Mapping[str, Labels | Coordinates | EventNumbers | SampleCuts] = {
+            "labels": self.labels,
+            "coordinates": self.coordinates,
+            "numbers": self.numbers,
+            "cuts": self.cuts,
+        }
+        for prefix, part in parts.items():
+            state.update({f"{prefix}.{name}": array for name, array in part.state().items()})
+        return state
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Topology:
@@ -132,46 +222,54 @@ class Topology:
         Raises:
             ModelError: The arrays do not fit.
         """
-        rows = _array(state, "rows", (None, None, len(INTEGER_COLUMNS))).astype(np.int64)
-        shape = rows.shape[:2]
-        process_id = _array(state, "process_id", shape[:1])
-        reversed_beams = bool(_array(state, "reversed_beams", (1,))[0])
+        labels = Labels.from_state(_part(state, "labels"))
+        flavours, particles = labels.pdg_id.shape
+        structure = _array(state, "structure", (particles, 3)).astype(np.int64)
+        rows = np.column_stack([labels.pdg_id[0], structure, np.zeros((particles, 2), np.int64)])
         try:
-            tree = DecayTree.from_rows(rows[0])
+            tree = DecayTree.from_rows(rows)
         except (StructureError, IndexError) as error:
-            raise ModelError(f"the array 'rows' of the model holds no event: {error}") from error
+            raise ModelError(f"the array 'structure' of the model holds no event: {error}") from error
         kinematics = Kinematics(
             tree,
-            reversed_beams,
-            _array(state, "variable_mass", shape[1:]).astype(bool),
+            bool(_array(state, "reversed_beams", (1,))[0]),
+            _array(state, "variable_mass", (particles,)).astype(bool),
             int(_array(state, "recoiler", (1,))[0]),
             _array(state, "seams", (None,)),
         )
         if not 0 <= kinematics.recoiler < len(tree.top):
             raise ModelError(f"the array 'recoiler' of the model is {kinematics.recoiler}; there is no such particle")
         _array(state, "seams", (len(kinematics.names),))
-        flags = _array(state, "varying", (len(EVENT_NUMBERS),))
-        varying = tuple(name for name, flag in zip(EVENT_NUMBERS, flags, strict=True) if flag)
+        numbers = EventNumbers.from_state(_part(state, "numbers"))
+        d = len(kinematics.names) + len(numbers.coordinates)
         normal = _array(state, "knots.normal", (None,))
-        values = _array(state, "knots.values", (len(kinematics.names) + len(varying), len(normal)))
+        jets = tuple(int(row) for row in _array(state, "jets", (None,)))
+        if not all(0 <= row < particles for row in jets):
+            raise ModelError(f"the array 'jets' of the model names rows {jets} of {particles} particles")
         return cls(
-            classes=[
-                EventClass(row, int(process), reversed_beams) for row, process in zip(rows, process_id, strict=True)
-            ],
-            probability=_array(state, "probability", shape[:1]),
-            masses=_array(state, "masses", shape),
-            kinematics=kinematics,
-            varying=varying,
-            transform=QuantileTransform(normal, values),
+            structure,
+            jets,
+            labels,
+            _array(state, "masses", (flavours, particles)),
+            kinematics,
+            Coordinates.from_state(_part(state, "coordinates"), kinematics.names),
+            Whitening(
+                NormalMarginals(normal, _array(state, "knots.values", (d, len(normal)))),
+                _array(state, "mean", (d,)),
+                _array(state, "stretch", (d, d)),
+            ),
+            numbers,
+            SampleCuts.from_state(_part(state, "cuts")),
+            tuple(float(energy) for energy in _array(state, "beam_energies", (None,))),
         )
 
 
-def _numbered(labels: IntArray) -> IntArray:
-    """Number the different values from 0, same shape."""
-    return np.asarray(np.unique(labels, return_inverse=True)[1], np.int64).reshape(-1)
+def _part(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    begin = f"{prefix}."
+    return {name.removeprefix(begin): array for name, array in state.items() if name.startswith(begin)}
 
 
-def _array(state: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+def _array(state: Mapping[str, npt.NDArray[Any]], name: str, shape: Sequence[int | None]) -> npt.NDArray[Any]:
     if name not in state:
         raise ModelError(f"the array '{name}' of the model is missing")
     found = state[name]
@@ -181,21 +279,26 @@ def _array(state: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int | 
     return found
 
 
-def same_tree(event_class: EventClass, tree: DecayTree) -> tuple[bytes, DecayTree, bool]:
-    """Return what classes of one topology have in common."""
-    return event_class.rows[:, [STATUS, MOTHER1, MOTHER2]].tobytes(), tree, event_class.reversed_beams
-
-
 @dataclass(frozen=True)
 class TopologyEvents:
     """Training events of one topology as numbers.
 
     Args:
-        normal: Shape ``(n, dimension)``.
-        index: Class of each event, shape ``(n,)``.
+        points: One array for each mirror image, the events themselves first, ``(images, n, dimension)``.
+        beams_exchanged: Which images have their incoming particles exchanged, ``(images,)``.
+        flavour: Flavour label of each event, ``(n,)``.
+        color: Colour flow, ``(n,)``.
+        spin: Spin state, ``(n,)``.
         weight: Shape ``(n,)``, mean of the absolute values over the whole file 1.
+        number: Number of each event in the sample, ``(n,)``.
+        variations: Named weights that were asked for, relative to the nominal one, ``(names, n)``.
     """
 
-    normal: FloatArray
-    index: IntArray
+    points: FloatArray
+    beams_exchanged: BoolArray
+    flavour: IntArray
+    color: IntArray
+    spin: IntArray
     weight: FloatArray = field(repr=False)
+    number: IntArray = field(repr=False)
+    variations: FloatArray = field(repr=False)

@@ -1,4 +1,4 @@
-"""The velocity field: a residual network that sees a point, a time and a class of events."""
+"""The velocity field: a residual network that sees a point, a time and what is given."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ EMBEDDING = 32
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     """Return a layer without values: its own start values would come from torch's global random numbers."""
-    with torch.device("meta"):
-        layer = nn.Linear(inputs, outputs)
-    return layer.to_empty(device="cpu")
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    return layer
 
 
 class _Block(nn.Module):
-    """Residual block: two layers, with the condition added in between."""
+    """Residual block: two layers, with time and what is given added in between."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -41,43 +40,41 @@ class VelocityNetwork(nn.Module):
 
     .. math:: v(x, t, c) = \frac{2t - 1}{q} x + \frac{1}{\sqrt q} f(x / \sqrt q, t, c), \quad q = (1 - t)^2 + t^2
 
-    The first term is the exact velocity for data that are a standard normal themselves, which events are by
+    The first term is the exact velocity for data that are a standard normal themselves, which points are by
     construction up to what correlates their coordinates; the network :math:`f` starts at zero and learns the rest.
     Its output has unit variance at every t: :math:`1 / q` is the variance of the target around the first term.
 
     Args:
         dimension: Number of coordinates.
-        features: Number of features of a class (`mlgen.representation.Topology.features`).
+        context: How many numbers are given.
         width: Width of the hidden layers.
         depth: Number of residual blocks.
     """
 
-    def __init__(self, dimension: int, features: int, width: int, depth: int) -> None:
+    def __init__(self, dimension: int, context: int, width: int, depth: int) -> None:
         super().__init__()
-        self.inward = _linear(dimension, width)
+        self.inward = _linear(dimension + context, width)
         self.time = _linear(2 * FREQUENCIES, EMBEDDING)
-        self.classes = _linear(features, EMBEDDING)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
         self.outward = _linear(width, dimension)
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Set all parameters from `rng`: uniform by fan-in; the embedding of classes and the last layer zero."""
+        """Set all parameters from `rng`: uniform by fan-in; the last layer of each block and of all zero."""
         with torch.no_grad():
             for name, parameter in self.named_parameters():
                 bound = 1 / math.sqrt(parameter.shape[-1])
                 values = rng.uniform(-bound, bound, tuple(parameter.shape))
-                if parameter.ndim == 1 or name.startswith(("classes", "outward")) or ".second" in name:
+                if parameter.ndim == 1 or name.startswith("outward") or ".second" in name:
                     values[...] = 0.0
                 parameter.copy_(torch.from_numpy(values))
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """Velocity of points ``(n, dimension)`` at times ``(n, 1)`` for classes ``(n, features)``."""
+    def forward(self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """Velocity of points ``(n, dimension)`` at times ``(n, 1)`` or ``(1, 1)``, given ``(n, context)``."""
         variance = (1 - t) ** 2 + t**2
         scale = torch.rsqrt(variance)
-        angles = t * (math.pi * 2.0 ** torch.arange(FREQUENCIES, dtype=x.dtype) / 2)
-        time = self.time(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1))
-        condition = nn.functional.silu(time) + self.classes(features)
-        hidden = self.inward(x * scale)
+        angles = t * (math.pi * 2.0 ** torch.arange(FREQUENCIES, dtype=x.dtype, device=x.device) / 2)
+        condition = nn.functional.silu(self.time(torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)))
+        hidden = self.inward(torch.cat([x * scale, context], dim=1))
         for block in self.blocks:
             hidden = block(hidden, condition)
         velocity: torch.Tensor = (2 * t - 1) / variance * x + scale * self.outward(nn.functional.silu(hidden))

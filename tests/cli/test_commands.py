@@ -139,6 +139,32 @@ def test_run_unweights(mlgen_command, events, tmp_path):
     assert "hit-or-miss" in record["card"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{in} --unweighting hit-or-miss -n 100 -o {tmp}/a.lhe.gz {tmp}/b.hepmc3 {tmp}/c.root",
+        "{in} -o {tmp}/a.lhe.gz {tmp}/b.hepmc3 {tmp}/c.root --unweighting hit-or-miss -n 100",
+        "{in} -o {tmp}/a.lhe.gz -o {tmp}/b.hepmc3 --unweighting hit-or-miss -o {tmp}/c.root -n 100",
+        "{in} --output {tmp}/a.lhe.gz {tmp}/b.hepmc3 -n 100 -o{tmp}/c.root --unweighting hit-or-miss",
+        "-n 100 --output={tmp}/a.lhe.gz {tmp}/b.hepmc3 {tmp}/c.root --unweighting hit-or-miss -- {in}",
+        "--unweighting hit-or-miss -o {tmp}/a.lhe.gz {tmp}/b.hepmc3 {tmp}/c.root -n 100 {in}",
+    ],
+)
+def test_one_option_is_followed_by_several_outputs(arguments, mlgen_command, events, tmp_path):
+    words = arguments.replace("{in}", str(events)).replace("{tmp}", str(tmp_path)).split()
+    code, out, err = mlgen_command("run", *words)
+    assert code == 0, err
+    assert {path.name for path in tmp_path.iterdir()} == {"events.lhe.gz", "a.lhe.gz", "b.hepmc3", "c.root"}
+    assert all(str(tmp_path / name) in out for name in ("a.lhe.gz", "b.hepmc3", "c.root"))
+
+
+def test_events_go_to_standard_output_and_a_file(mlgen_command, events, tmp_path):
+    command = ("run", events, "--unweighting", "hit-or-miss", "--format", "lhe", "-o", tmp_path / "a.lhe", "-")
+    code, out, err = mlgen_command(*command)
+    assert code == 0, err
+    assert out == (tmp_path / "a.lhe").read_text()
+
+
 def test_run_from_a_card_next_to_its_events(mlgen_command, events, tmp_path, monkeypatch):
     card = tmp_path / "card.toml"
     card.write_text(
@@ -195,6 +221,12 @@ def test_events_from_a_pipe_can_be_unweighted(events, tmp_path):
         (["run", "{events}", "-o", "{tmp}/x.lhe", "--unweighting", "hit-or-miss", "--set", "unweighting.qantile=1"],
          "did you mean 'quantile'"),
         (["run", "{events}", "-o", "{tmp}/x.lhe", "-o", "{tmp}/x.lhe"], "is there twice"),
+        (["run", "-o", "{tmp}/x.lhe", "{events}", "--unweighting", "hit-or-miss"], "there is no input, and "),
+        (["run", "{events}", "-o", "{tmp}/x.lhe", "{events}", "--unweighting", "hit-or-miss"],
+         "exists already; choose another name, or overwrite it with --force\nAfter -o, all files up to the next"),
+        (["run", "{events}", "-o", "{tmp}/x.lhe", "{events}", "--unweighting", "hit-or-miss", "--force"],
+         "the output is the input as well"),
+        (["run", "{events}", "--unweighting", "hit-or-miss", "-o"], "Option '-o' requires an argument"),
         (["run", "{tmp}/no.toml"], "the card cannot be read"),
         (["train", "{events}"], "a card (a .toml file) is expected"),
         (["rnu"], "no such command 'rnu'; did you mean 'run'?"),

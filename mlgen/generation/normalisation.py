@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 import mlgen
 from mlgen.events import FloatArray
-from mlgen.run_info import RunInfo, WeightNormalisation
+from mlgen.run_info import RunInfo, Variation, WeightNormalisation
 
 
 def event_weight(weights: FloatArray, run_info: RunInfo) -> float:
@@ -29,7 +30,14 @@ def event_weight(weights: FloatArray, run_info: RunInfo) -> float:
     return float(weights.mean())
 
 
-def generated_run_info(trained_on: RunInfo, weight: float) -> RunInfo:
+def generated_run_info(
+    trained_on: RunInfo,
+    weight: float,
+    plugin: str,
+    summary: str,
+    variations: Sequence[Variation] = (),
+    groups: Sequence[Mapping[str, str]] = (),
+) -> RunInfo:
     """Run information of generated events.
 
     Beams and cross sections are those of the training file. Header, comments and named weights describe that file's
@@ -39,17 +47,21 @@ def generated_run_info(trained_on: RunInfo, weight: float) -> RunInfo:
     Args:
         trained_on: Run information of the training file.
         weight: Weight of every event.
+        plugin: The generator's name.
+        summary: What it is, in words.
+        variations: Named weights that the generated events have.
+        groups: Their groups.
     """
     strategy = abs(trained_on.weight_strategy)
-    name = f"mlgen cfm, learned from {trained_on.generator or 'an unnamed generator'},"
+    name = f"mlgen {plugin}, learned from {trained_on.generator or 'an unnamed generator'},"
     attributes = f"name={quoteattr(name)} version={quoteattr(mlgen.__version__)}"
     return trained_on.replace(
         weight_strategy=4 if strategy in (1, 2) else strategy,
         processes=tuple(dataclasses.replace(p, maximum_weight=weight) for p in trained_on.processes),
-        variations=(),
-        variation_groups=(),
+        variations=tuple(variations),
+        variation_groups=tuple(groups),
         header="",
-        init_text=f"<generator {attributes}>conditional flow matching, arXiv:2305.10475</generator>",
+        init_text=f"<generator {attributes}>{summary}</generator>",
         generator=f"{name} {mlgen.__version__}",
         lhe_version="3.0",
         lhe_attributes={},

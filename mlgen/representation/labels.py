@@ -1,0 +1,209 @@
+"""What is discrete in the events of a topology: flavours, colour flow and helicities, each from what the sample has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from mlgen.errors import ModelError
+from mlgen.events import FloatArray
+from mlgen.representation.classes import IntArray, canonical_colors
+
+BoolArray = npt.NDArray[np.bool_]
+
+#: Level at which orders of like particles that are not equally frequent are taken to be meant.
+_SIGNIFICANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one topology; particles are in the canonical order of `mlgen.representation.canonical_rows`.
+
+    Args:
+        pdg_id: Particles of each flavour label, ``(flavours, particles)``.
+        process_id: Process of each, ``(flavours,)``.
+        share: Share of each of the whole file's cross section, ``(flavours,)``.
+        orders: Orders in which particles stand in the file: row of the file of each canonical place, ``(orders,
+            particles)``.
+        order_flavour: The flavour label of each order, ``(orders,)``, ascending.
+        order_share: Its share among the orders of that label, ``(orders,)``.
+        colors: Colour flows, ``(flows, particles, 2)``.
+        spins: Helicities as the file has them, ``(spin states, particles)``.
+        allowed_colors: Which flows each flavour label has, ``(flavours, flows)``.
+        allowed_spins: Which spin states it has, ``(flavours, spin states)``.
+    """
+
+    pdg_id: IntArray
+    process_id: IntArray
+    share: FloatArray
+    orders: IntArray
+    order_flavour: IntArray
+    order_share: FloatArray
+    colors: IntArray
+    spins: FloatArray
+    allowed_colors: BoolArray
+    allowed_spins: BoolArray
+
+    @cached_property
+    def features(self) -> npt.NDArray[np.float32]:
+        """What a network is told about each flavour label: zeros and ones, ``(flavours, features)``.
+
+        One for each kind of particle at each place and for each process: a rare label borrows from those that it
+        shares a flavour with.
+        """
+        return one_hot([*self.pdg_id.T, self.process_id])
+
+    @cached_property
+    def mirror(self) -> tuple[IntArray, IntArray, IntArray]:
+        """The labels with both incoming particles exchanged: flavour, colour flow and spin state, -1 if not there."""
+        swapped = np.r_[1, 0, 2 : self.pdg_id.shape[1]]
+        # The order in the file is part of a flavour label; one order of each label tells it.
+        first = np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)))
+        file_rows = np.take_along_axis(self.pdg_id, np.argsort(self.orders[first], axis=1), axis=1)
+        keys = np.column_stack([self.process_id, self.pdg_id, file_rows])
+        others = np.column_stack([self.process_id, self.pdg_id[:, swapped], file_rows[:, swapped]])
+        colors = canonical_colors(self.colors[:, swapped])
+        flows = len(self.colors)
+        return (
+            _places(others, keys),
+            _places(colors.reshape(flows, -1), self.colors.reshape(flows, -1)),
+            _places(self.spins[:, swapped], self.spins),
+        )
+
+    def draw_orders(self, flavour: IntArray, rng: np.random.Generator) -> IntArray:
+        """Draw the row of the file of each canonical place, ``(n, particles)``, for labels ``(n,)``."""
+        starts = np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)))
+        ends = np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)), "right")
+        cumulative = np.cumsum(self.order_share)
+        before = np.concatenate([[0.0], cumulative])[starts]
+        wanted = before[flavour] + rng.random(len(flavour)) * (cumulative[ends - 1] - before)[flavour]
+        drawn = np.clip(np.searchsorted(cumulative, wanted, "right"), starts[flavour], ends[flavour] - 1)
+        return self.orders[drawn]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything as named arrays."""
+        return {name: np.asarray(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Inverse of `state`.
+
+        Raises:
+            ModelError: The arrays do not fit.
+        """
+        missing = sorted(set(cls.__dataclass_fields__) - set(state))
+        if missing:
+            raise ModelError(f"the array '{missing[0]}' of the model is missing")
+        arrays = {name: state[name] for name in cls.__dataclass_fields__}
+        if arrays["pdg_id"].ndim != 2:
+            raise ModelError(f"the array 'pdg_id' of the model has shape {arrays['pdg_id'].shape}; a table is expected")
+        flavours, particles = arrays["pdg_id"].shape
+        orders, flows, states = len(arrays["orders"]), len(arrays["colors"]), len(arrays["spins"])
+        shapes = {
+            "process_id": (flavours,),
+            "share": (flavours,),
+            "orders": (orders, particles),
+            "order_flavour": (orders,),
+            "order_share": (orders,),
+            "colors": (flows, particles, 2),
+            "spins": (states, particles),
+            "allowed_colors": (flavours, flows),
+            "allowed_spins": (flavours, states),
+        }
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape:
+                raise ModelError(f"the array '{name}' of the model has shape {arrays[name].shape}; {shape} is expected")
+        return cls(**{**arrays, **{name: arrays[name].astype(bool) for name in ("allowed_colors", "allowed_spins")}})
+
+
+def find_labels(
+    pdg_id: IntArray,
+    process_id: IntArray,
+    order: IntArray,
+    colors: IntArray,
+    spins: FloatArray,
+    weight: FloatArray,
+    total: float,
+) -> tuple[Labels, IntArray, IntArray, IntArray]:
+    """Find the labels of a topology's events.
+
+    Args:
+        pdg_id: In canonical order, ``(n, particles)``.
+        process_id: ``(n,)``.
+        order: Row of the file of each canonical place, ``(n, particles)``.
+        colors: Colour labels in canonical order, ``(n, particles, 2)``.
+        spins: In canonical order, ``(n, particles)``.
+        weight: Signed weights, ``(n,)``.
+        total: Sum of the weights of the whole file.
+
+    Returns:
+        The labels, and flavour, colour flow and spin state of each event, each ``(n,)``; the flavour is -1 where the
+        weights of a label do not have a positive sum.
+    """
+    n = len(pdg_id)
+    file_rows = np.take_along_axis(pdg_id, np.argsort(order, axis=1), axis=1)
+    table, flavour = _unique(np.column_stack([process_id, pdg_id, file_rows]))
+    share = np.bincount(flavour, weight, len(table))
+    kept = np.flatnonzero(share > 0)
+    number = np.full(len(table), -1)
+    number[kept] = np.arange(len(kept))
+    flavour = number[flavour]
+    particles = pdg_id.shape[1]
+    flows, color = _unique(canonical_colors(colors).reshape(n, -1))
+    states, spin = _unique(spins)
+    used = flavour >= 0
+    allowed_colors, allowed_spins = np.zeros((len(kept), len(flows)), bool), np.zeros((len(kept), len(states)), bool)
+    allowed_colors[flavour[used], color[used]] = True
+    allowed_spins[flavour[used], spin[used]] = True
+    orders, order_flavour, order_share = _orders(order[used], flavour[used], weight[used])
+    labels = Labels(
+        table[kept, 1 : 1 + particles],
+        table[kept, 0],
+        share[kept] / total,
+        orders,
+        order_flavour,
+        order_share,
+        flows.reshape(-1, particles, 2),
+        states,
+        allowed_colors,
+        allowed_spins,
+    )
+    return labels, flavour, color, spin
+
+
+def _orders(order: IntArray, flavour: IntArray, weight: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Orders of each flavour label with their shares: equal where the sample does not contradict."""
+    table, number = _unique(np.column_stack([flavour, order]))
+    counts = np.bincount(number, minlength=len(table))
+    share = np.maximum(np.bincount(number, weight, len(table)), 0.0)
+    result = np.empty(len(table))
+    for label in np.unique(table[:, 0]):
+        own = table[:, 0] == label
+        expected = counts[own].mean()
+        statistic = np.square(counts[own] - expected).sum() / expected
+        equal = own.sum() == 1 or chi2.sf(statistic, own.sum() - 1) > _SIGNIFICANCE or share[own].sum() <= 0
+        result[own] = 1 / own.sum() if equal else share[own] / share[own].sum()
+    return table[:, 1:], table[:, 0], result
+
+
+def one_hot(columns: list[IntArray]) -> npt.NDArray[np.float32]:
+    """One block of zeros and ones for each column ``(n,)``: one for each of its values; ``(n, features)``."""
+    numbered = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns]
+    return np.concatenate([np.eye(column.max(initial=0) + 1)[column] for column in numbered], axis=1).astype(np.float32)
+
+
+def _unique(table: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], IntArray]:
+    values, inverse = np.unique(table, axis=0, return_inverse=True)
+    return values, np.asarray(inverse, np.int64).reshape(-1)
+
+
+def _places(rows: npt.NDArray[Any], table: npt.NDArray[Any]) -> IntArray:
+    """Place of each row in a table, -1 where it is not there."""
+    known = {row.tobytes(): i for i, row in enumerate(np.ascontiguousarray(table))}
+    return np.array([known.get(row.tobytes(), -1) for row in np.ascontiguousarray(rows, table.dtype)], np.int64)
