@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlgen.generation.families import Block, Family, FloatArray32, IntArray
 
 #: Points that go through a network at a time; what a layer needs of them stays in the cache.
-CHUNK = 4096
+CHUNK = 1024
 
 
 class PointDensity(nn.Module, abc.ABC):
