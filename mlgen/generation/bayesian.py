@@ -3,8 +3,7 @@ r"""Bayesian networks: a normal distribution of every weight instead of a number
 .. math:: \mathcal L = \bigl\langle \mathcal L(\theta) \bigr\rangle_{\theta \sim q}
           + \frac{c}{N} D_\mathrm{KL}[q(\theta), p(\theta)]
 
-The training starts at the weights of a network that is trained already: their means move little, and what is learned are
-the widths.
+The means are the weights of a network that is trained already; what is learned are the widths.
 """
 
 from __future__ import annotations
@@ -69,8 +68,7 @@ def fit_posterior(
         image = torch.from_numpy(rng.integers(0, len(data.rows), size)).to(device)
         extra, ratio = data.nuisance.drawn(chosen, rng)
         drawn = {
-            name: mean
-            + torch.exp(log_variances[name] / 2) * torch.randn(mean.shape, generator=noise, device=device)
+            name: mean + torch.exp(log_variances[name] / 2) * torch.randn(mean.shape, generator=noise, device=device)
             for name, mean in means.items()
         }
         arguments = (data.rows[image, chosen], data.topology[chosen], extra, noise)
@@ -82,7 +80,7 @@ def fit_posterior(
         )
         loss = loss + strength * divergence / effective
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         recent.append(loss.item())

@@ -66,5 +66,12 @@ class GeneratedColumns:
         columns["generated_mass"] = self.masses[exists]
         columns["spin"] = self.spins[exists]
         return EventBatch.from_columns(
-            self.counts, columns, weight=weight, process_id=self.process_id, variations=variations, **self.numbers
+            self.counts,
+            columns,
+            weight=weight,
+            process_id=self.process_id,
+            scale=self.numbers["scale"],
+            alpha_qed=self.numbers["alpha_qed"],
+            alpha_qcd=self.numbers["alpha_qcd"],
+            variations=variations,
         )

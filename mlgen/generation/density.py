@@ -64,7 +64,9 @@ class FamilyDensity(nn.Module):
         total = rows.new_zeros(len(rows))
         for block, density, chosen in self._blocks(topology):
             everything = len(chosen) == len(rows)
-            own, numbers, given = (rows, topology, extra) if everything else (rows[chosen], topology[chosen], extra[chosen])
+            own, numbers, given = (
+                (rows, topology, extra) if everything else (rows[chosen], topology[chosen], extra[chosen])
+            )
             part = density.loss(own[:, block.first : block.last], self.context(block, own, numbers, given), noise)
             total = total + part if everything else total.index_add(0, chosen, part)
         return total
@@ -93,7 +95,7 @@ class FamilyDensity(nn.Module):
         return np.asarray(rows.cpu().numpy())
 
     def context(self, block: Block, rows: Tensor, topology: Tensor, extra: Tensor) -> Tensor:
-        """What is given to the density of a block, ``(n, context)``: columns before it, the topology, further numbers."""
+        """What is given to the density of a block, ``(n, context)``: columns before it, topology, further numbers."""
         parts = [rows[:, : block.given]]
         topologies = len(self.family.topologies)
         if topologies > 1:

@@ -101,14 +101,16 @@ class Discriminator:
         for epoch in range(1, epochs + 1):
             order = torch.from_numpy(rng.permutation(training))
             for chosen in torch.split(order, batch)[:steps_of_epoch]:
-                loss = nn.functional.binary_cross_entropy_with_logits(self.network(x[chosen])[:, 0], label[chosen], w[chosen])
+                loss = nn.functional.binary_cross_entropy_with_logits(
+                    self.network(x[chosen])[:, 0], label[chosen], w[chosen]
+                )
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 step += 1
                 with torch.no_grad():
-                    torch._foreach_lerp_(average, parameters, 1 / max(2.0, min(_MEMORY, step / 2)))
+                    torch._foreach_lerp_(average, list[Tensor](parameters), 1 / max(2.0, min(_MEMORY, step / 2)))
             own = [parameter.detach().clone() for parameter in parameters]
             _set(parameters, average)
             value = self._entropy(x[check], label[check], w[check])

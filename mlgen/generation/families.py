@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -143,7 +144,7 @@ def _family(numbers: tuple[int, ...], topologies: Sequence[Topology]) -> Family:
     every = np.ones(len(topologies), bool)
     blocks = []
     starts = [0, *(topology.kinematic for topology in topologies)]
-    for number, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for number, (first, last) in enumerate(pairwise(starts)):
         if last > first:
             blocks.append(Block(first, last, first, every & (np.arange(len(topologies)) >= number)))
     columns, end = [], kinematic

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from mlgen.errors import TrainingError
-from mlgen.events import FloatArray
 from mlgen.generation.density import FamilyDensity
 from mlgen.generation.families import FamilyEvents
 from mlgen.generation.nuisance import Nuisance
@@ -149,7 +148,7 @@ def fit_density(
         # A short memory at first, so that the average forgets the start values.
         memory = max(2.0, min(_AVERAGED_SHARE * steps, step / 5))
         with torch.no_grad():
-            torch._foreach_lerp_(average, parameters, 1 / memory)
+            torch._foreach_lerp_(average, list[Tensor](parameters), 1 / memory)
         recent.append(loss.item())
         if not math.isfinite(recent[-1]):
             raise TrainingError(f"the loss became {recent[-1]} after {step} steps; choose a smaller learning_rate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
@@ -16,18 +17,18 @@ from mlgen.generation.columns import GeneratedColumns
 from mlgen.generation.correction import learn_discriminators
 from mlgen.generation.density import FamilyDensity, PointDensity, block_dimensions
 from mlgen.generation.families import Family, FamilyEvents
-from mlgen.generation.learned_state import generator_from_state, generator_state
 from mlgen.generation.fitting import Course, Data, fit_density
+from mlgen.generation.learned_state import generator_from_state, generator_state
 from mlgen.generation.learning import LARGEST_RATIO, Learned, LearnedFamily, LearningReport, learn
 from mlgen.generation.locating import located
 from mlgen.generation.named_weights import NamedWeights
 from mlgen.generation.normalisation import event_weight, generated_run_info
+from mlgen.generation.nuisance import nominal
 from mlgen.generation.selection import selected
 from mlgen.generation.settings import LearnedGeneratorSettings
 from mlgen.generation.topology_labels import DrawnLabels
-from mlgen.generation.nuisance import nominal
 from mlgen.representation import DecodedEvents, collected, represent
-from mlgen.run_info import RunInfo
+from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.stages import EventGenerator, ProgressCallback, Settings, State, TrainingReport, no_progress
 from mlgen.threads import one_thread
 from mlgen.torch_settings import device_for
@@ -208,8 +209,6 @@ class LearnedGenerator(EventGenerator, abc.ABC):
 
     def _scales_weights(self) -> bool:
         """Whether weights follow the cross section: not where each event counts as one."""
-        from mlgen.run_info import WeightNormalisation
-
         return self._run_info.normalisation is WeightNormalisation.AVERAGE
 
     def _asked(self, learned: Learned) -> list[npt.NDArray[np.bool_]]:
@@ -248,8 +247,8 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             topology = learned.topologies[int(owner[places[0]])]
             raise ModelError(
                 f"{topology.describe()} and the like: {len(places)} of {wanted} events were still impossible after"
-                f" {MOST_REDRAWS} attempts (outside the cuts of the training, a particle lighter than its products, more"
-                " energy than the beams have, or not what 'only' asks for); train with more events or more steps"
+                f" {MOST_REDRAWS} attempts (outside the cuts of the training, a particle lighter than its products,"
+                " more energy than the beams have, or not what 'only' asks for); train with more events or more steps"
             )
 
     def _place(
@@ -309,9 +308,7 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             ModelError: The arrays do not fit.
         """
         if not isinstance(settings, LearnedGeneratorSettings):
-            raise ModelError(
-                f"the settings are {type(settings).__name__}; those of a learned generator are expected"
-            )
+            raise ModelError(f"the settings are {type(settings).__name__}; those of a learned generator are expected")
         generator = cls(settings)
         learned, generator._run_info, generator._weight = generator_from_state(generator, state)
         generator.learned = learned
@@ -359,8 +356,6 @@ class _Made:
 
 def _scaled(info: RunInfo, share: float) -> RunInfo:
     """Run information of a part of the events."""
-    import dataclasses
-
     return info.replace(
         processes=tuple(
             dataclasses.replace(

@@ -125,7 +125,7 @@ def _parameters(
         name = min(surplus) if surplus else wrong[0]
         trouble = "is not part of" if surplus else "is missing, or has another shape than, in"
         raise ModelError(
-            f"the array '{kind}.{name}' of the model {trouble} a {plugin} generator with these settings; load it with the "
-            "settings that it was trained with"
+            f"the array '{kind}.{name}' of the model {trouble} a {plugin} generator with these settings; load it with "
+            "the settings that it was trained with"
         )
     return {name: np.array(found[name], np.float32) for name in expected}

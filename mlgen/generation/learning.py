@@ -138,7 +138,9 @@ class LearningReport:
     remarks: list[str]
 
 
-def family_log_density(family: LearnedFamily, rows: npt.NDArray[np.float32], topology: IntArray, a: float) -> FloatArray:
+def family_log_density(
+    family: LearnedFamily, rows: npt.NDArray[np.float32], topology: IntArray, a: float
+) -> FloatArray:
     """Log density of rows given their topology, at one value of the nuisance parameter, ``(n,)``."""
     device = next(family.density.parameters()).device
     with torch.no_grad():
@@ -219,8 +221,8 @@ def learn(
     }
     if sum(rare):
         report.remarks.append(
-            f"{sum(rare)} classes of flavours have fewer than 10 events; they are generated as often as in the training,"
-            " with momenta like those of similar classes"
+            f"{sum(rare)} classes of flavours have fewer than 10 events; they are generated as often as in the"
+            " training, with momenta like those of similar classes"
         )
     generator.after_learning(learned, rng, reporter("cross entropy"), report)
     return learned, report
@@ -251,9 +253,7 @@ def _totals(family: Family, events: FamilyEvents) -> FloatArray:
     return np.stack([np.bincount(events.topology, events.weight * ratio, count) / before for ratio in (up, down)])
 
 
-def _label_points(
-    events: TopologyEvents, extra: int, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
+def _label_points(events: TopologyEvents, extra: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """What label networks see of events, ``(images, n, numbers)``, and factors of the weights."""
     n = len(events.weight)
     if not extra:
@@ -271,7 +271,7 @@ def _calibrate(generator: LearnedGenerator, learned: Learned, rng: np.random.Gen
             continue
         points = possible_points(learned, number, CALIBRATION_POINTS, rng)[0]
         given = np.hstack([points, nominal(len(points), learned.extra)])
-        assert learned.training is not None  # noqa: S101 - for the type checker
+        assert learned.training is not None
         events = learned.training.events[number]
         learned.labels[number] = learned.labels[number].calibrated(topology, events, given)
 

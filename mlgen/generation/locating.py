@@ -62,9 +62,7 @@ def located(topologies: Sequence[Topology], batch: EventBatch) -> Iterator[tuple
         yield number, _canonical(topology, batch, chosen, places[same], pdg_id[same])
 
 
-def _canonical(
-    topology: Topology, batch: EventBatch, events: IntArray, places: IntArray, pdg_id: IntArray
-) -> Located:
+def _canonical(topology: Topology, batch: EventBatch, events: IntArray, places: IntArray, pdg_id: IntArray) -> Located:
     momenta = batch.momenta()[places]
     order = order_by_pt(momenta, topology.jets)
     each = np.arange(len(events))[:, None]
@@ -76,7 +74,9 @@ def _canonical(
     keys = np.column_stack([labels.process_id, table, file_rows])
     own = np.column_stack([batch.process_id[events], pdg_id[each, order], pdg_id])
     flavour = _places(own, keys)
-    colors = canonical_colors(np.stack([batch.column(c)[placed] for c in ("color1", "color2")], axis=2).astype(np.int64))
+    colors = canonical_colors(
+        np.stack([batch.column(c)[placed] for c in ("color1", "color2")], axis=2).astype(np.int64)
+    )
     color = _places(colors.reshape(len(events), -1), labels.colors.reshape(len(labels.colors), -1))
     spin = _places(batch.column("spin")[placed].astype(np.float64), labels.spins)
     known = (flavour >= 0) & (color >= 0) & (spin >= 0)

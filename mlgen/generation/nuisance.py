@@ -1,8 +1,8 @@
 r"""A nuisance parameter of the training: one model for all values of it.
 
 Named weights of the file say what an event weighs at :math:`a = \pm 1`; between and beyond, the weight is
-:math:`w(a) = w\,r_\pm^{|a|}` with the ratio :math:`r_\pm = w_\pm / w`, or :math:`w (1 + a (r_+ - 1))` where a ratio is not
-positive. The model sees a for each event, drawn evenly between -1.5 and 1.5.
+:math:`w(a) = w\,r_\pm^{|a|}` with the ratio :math:`r_\pm = w_\pm / w`, or :math:`w (1 + |a| (r_\pm - 1))` where a ratio
+is not positive. The model sees a for each event, drawn evenly between -1.5 and 1.5.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Nuisance:
         return 0 if self.up is None else 1
 
     def drawn(self, chosen: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Values for the events ``(n,)`` as the model sees them, ``(n, size)``, and factors of their weights, ``(n,)``."""
+        """Values for the events ``(n,)`` as a model sees them, ``(n, size)``, and factors of the weights, ``(n,)``."""
         if self.up is None or self.down is None:
             return torch.zeros(len(chosen), 0, device=chosen.device), torch.ones(len(chosen), device=chosen.device)
         values = rng.uniform(-LARGEST, LARGEST, len(chosen)).astype(np.float32)

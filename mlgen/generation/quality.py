@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from mlgen.events import FloatArray
 from mlgen.generation.discriminator import discriminator_inputs
 from mlgen.generation.learning import LARGEST_RATIO, Learned, TrainingEvents, possible_points
@@ -88,9 +89,7 @@ def _auc(
     first: FloatArray, second: FloatArray, first_weight: FloatArray, second_weight: FloatArray, rng: np.random.Generator
 ) -> float:
     """AUC of boosted trees between two sets of events, on the half that they were not trained with, both ways."""
-    inputs, categorical = quantile_bins(
-        np.concatenate([first, second]), np.zeros(first.shape[1], bool)
-    )
+    inputs, categorical = quantile_bins(np.concatenate([first, second]), np.zeros(first.shape[1], bool))
     label = np.r_[np.zeros(len(first), bool), np.ones(len(second), bool)]
     weight = np.r_[first_weight / first_weight.mean(), second_weight / second_weight.mean()]
     part = rng.integers(0, 2, len(label))

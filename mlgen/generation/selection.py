@@ -31,7 +31,9 @@ class Selection:
         self.text = text
         sides = text.split(">")
         if len(sides) != 2 or not sides[1].split():
-            raise UserError(f"only = '{text}': 'A B > C D ...' is expected, or '* > C D ...' for any incoming particles")
+            raise UserError(
+                f"only = '{text}': 'A B > C D ...' is expected, or '* > C D ...' for any incoming particles"
+            )
         self.incoming, self.outgoing = (self._sets(side.split()) for side in sides)
         if sides[0].split() == [ANY]:
             self.incoming = []
@@ -52,7 +54,9 @@ class Selection:
             return result
         for number, pdg_id in enumerate(topology.labels.pdg_id):
             incoming = [int(kind) for kind in pdg_id[rows]]
-            fits = not self.incoming or all(kind in wanted for kind, wanted in zip(incoming, self.incoming, strict=True))
+            fits = not self.incoming or all(
+                kind in wanted for kind, wanted in zip(incoming, self.incoming, strict=True)
+            )
             result[number] = fits and _assignable([int(kind) for kind in pdg_id[topology.outgoing]], self.outgoing)
         return result
 
@@ -83,7 +87,7 @@ def selected(text: str, topologies: Sequence[Topology]) -> list[BoolArray]:
     if not any(matches.any() for matches in found):
         known = ", ".join(f"{topology.describe()} ({100 * topology.probability:.3g} %)" for topology in topologies)
         raise UserError(
-            f"only = '{text}': the generator has seen no such events in its training and invents none; the most frequent "
-            f"ones of each kind that it has seen are {known} (PDG ids)"
+            f"only = '{text}': the generator has seen no such events in its training and invents none; the most "
+            f"frequent ones of each kind that it has seen are {known} (PDG ids)"
         )
     return found

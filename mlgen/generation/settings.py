@@ -26,7 +26,8 @@ class LearnedGeneratorSettings(Settings):
     )
     label_steps: int = Field(3000, ge=0, description="steps of the networks of flavours, colour flows and helicities")
     mirrors: bool = Field(
-        True, description="learn from mirror images too, where the beams and the sample allow it (refused ones are named)"
+        True,
+        description="learn from mirror images too, where the beams and the sample allow it (refused ones are named)",
     )
     uncertainty: Literal["none", "bayesian"] = Field(
         "none", description="'bayesian': each event gets the weights of networks that the training events allow"

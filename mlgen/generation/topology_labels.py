@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -43,7 +43,7 @@ class TopologyLabels:
         flavour: p(flavours | point).
         color: p(colour flow | point, flavours).
         spin: p(helicities | point, flavours, colour flow).
-        pairs: Number of each pair of flavour label and colour flow that occurs, -1 for the others, ``(flavours, flows)``.
+        pairs: Number of each pair of flavour label and colour flow that occurs, -1 for others, ``(flavours, flows)``.
     """
 
     flavour: LabelNetwork
@@ -80,32 +80,36 @@ class TopologyLabels:
         everything = np.zeros(len(flavour), np.int64)
         first, second = np.nonzero(pairs >= 0)
         of_pairs = np.hstack([labels.features[first], one_hot([second])])
-        found = []
-        for number, (label, allowed, condition, features) in enumerate(
-            (
-                (flavour, np.ones((1, len(labels.pdg_id)), bool), everything, np.zeros((1, 0), np.float32)),
-                (color, labels.allowed_colors, flavour, labels.features),
-                (spin, labels.allowed_spins[first], pairs[flavour, color], of_pairs),
+
+        def network(
+            number: int,
+            label: IntArray,
+            allowed: BoolArray,
+            condition: IntArray,
+            features: npt.NDArray[np.float32],
+        ) -> LabelNetwork:
+            return LabelNetwork.train(
+                seen,
+                label,
+                weight,
+                allowed,
+                condition,
+                features,
+                width=_WIDTH,
+                depth=_DEPTH,
+                steps=max(steps, 1),
+                batch_size=_BATCH,
+                learning_rate=_LEARNING_RATE,
+                rng=rng,
+                report=lambda step, loss: report(number * steps + step, loss),
             )
-        ):
-            found.append(
-                LabelNetwork.train(
-                    seen,
-                    label,
-                    weight,
-                    allowed,
-                    condition,
-                    features,
-                    width=_WIDTH,
-                    depth=_DEPTH,
-                    steps=max(steps, 1),
-                    batch_size=_BATCH,
-                    learning_rate=_LEARNING_RATE,
-                    rng=rng,
-                    report=lambda step, loss, done=number * steps: report(done + step, loss),
-                )
-            )
-        return cls(*found, pairs)
+
+        return cls(
+            network(0, flavour, np.ones((1, len(labels.pdg_id)), bool), everything, np.zeros((1, 0), np.float32)),
+            network(1, color, labels.allowed_colors, flavour, labels.features),
+            network(2, spin, labels.allowed_spins[first], pairs[flavour, color], of_pairs),
+            pairs,
+        )
 
     def draw(self, points: FloatArray, rng: np.random.Generator) -> DrawnLabels:
         """Draw labels for points ``(n, numbers)``."""
@@ -126,17 +130,13 @@ class TopologyLabels:
 
     def calibrated(self, topology: Topology, events: TopologyEvents, points: FloatArray) -> TopologyLabels:
         """Return one that gives the flavours of the training their frequencies, for generated points."""
-        from dataclasses import replace
-
         share = topology.labels.share[None]
         nothing = np.zeros(len(points), np.int64)
         return replace(self, flavour=self.flavour.calibrate(points, nothing, share / share.sum()))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as named arrays."""
-        return {
-            f"{kind}.{name}": array for kind in _KINDS for name, array in getattr(self, kind).state().items()
-        }
+        return {f"{kind}.{name}": array for kind in _KINDS for name, array in getattr(self, kind).state().items()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]], topology: Topology, dimension: int) -> Self:
@@ -151,17 +151,15 @@ class TopologyLabels:
             "color": labels.allowed_colors.shape,
             "spin": (int(pairs.max()) + 1, len(labels.spins)),
         }
-        networks = []
+        networks = {}
         for kind in _KINDS:
             begin = f"{kind}."
             part = {name.removeprefix(begin): array for name, array in state.items() if name.startswith(begin)}
             conditions, count = sizes[kind]
-            networks.append(
-                LabelNetwork.from_state(
-                    part, dimension=dimension, conditions=conditions, labels=count, width=_WIDTH, depth=_DEPTH
-                )
+            networks[kind] = LabelNetwork.from_state(
+                part, dimension=dimension, conditions=conditions, labels=count, width=_WIDTH, depth=_DEPTH
             )
-        return cls(*networks, pairs)
+        return cls(networks["flavour"], networks["color"], networks["spin"], pairs)
 
 
 def _pairs(topology: Topology) -> IntArray:
@@ -179,9 +177,7 @@ def _imaged(
     image = rng.integers(0, len(points), n)
     flavour, color, spin = events.flavour, events.color, events.spin
     if events.beams_exchanged.any():
-        others = tuple(
-            places[own] for places, own in zip(topology.labels.mirror, (flavour, color, spin), strict=True)
-        )
+        others = tuple(places[own] for places, own in zip(topology.labels.mirror, (flavour, color, spin), strict=True))
         known = np.all([other >= 0 for other in others], axis=0)
         allowed = topology.labels
         known[known] &= allowed.allowed_colors[others[0][known], others[1][known]]

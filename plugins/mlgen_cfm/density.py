@@ -54,7 +54,7 @@ class FlowMatchingDensity(PointDensity):
 
     def matching_loss(self, points: Tensor, latent: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """Loss of pairs of points and noise ``(n, d)`` at times ``(n, 1)``, for each, ``(n,)``."""
-        error = self.network((1 - t) * points + t * latent, t, context) - (latent - points)
+        error: Tensor = self.network((1 - t) * points + t * latent, t, context) - (latent - points)
         return error.square().mean(dim=1)
 
     def _velocity(self, x: Tensor, t: float, context: Tensor) -> Tensor:
@@ -63,16 +63,12 @@ class FlowMatchingDensity(PointDensity):
 
     def sample(self, normal: Tensor, context: Tensor) -> Tensor:
         """See `PointDensity`."""
-        settings = self.settings
-        return solve(
-            lambda x, t: self._velocity(x, t, context),
-            normal,
-            1.0,
-            0.0,
-            settings.solver,
-            settings.solver_steps,
-            settings.tolerance,
-        )
+        return self.follow(normal, context, self.settings.solver, self.settings.solver_steps)
+
+    def follow(self, latent: Tensor, context: Tensor, solver: str, steps: int) -> Tensor:
+        """Points from noise ``(n, d)``, by a solver of `mlgen_cfm.solvers.solve`."""
+        tolerance = self.settings.tolerance
+        return solve(lambda x, t: self._velocity(x, t, context), latent, 1.0, 0.0, solver, steps, tolerance)
 
     def log_density(self, points: Tensor, context: Tensor) -> Tensor:
         r"""Log density, by the divergence of the velocity along the way back to noise.
@@ -94,15 +90,10 @@ class FlowMatchingDensity(PointDensity):
             def field(y: Tensor) -> Tensor:
                 return self._velocity(y, t, context)
 
-            def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-                value, derivative = torch.func.jvp(field, (x,), (direction.expand_as(x),))
-                return value, derivative
-
-            velocity, divergence = None, torch.zeros(len(x), dtype=x.dtype, device=x.device)
+            velocity, divergence = x, torch.zeros(len(x), dtype=x.dtype, device=x.device)
             for i in range(d):
-                velocity, derivative = along(directions[i])
+                velocity, derivative, *_ = torch.func.jvp(field, (x,), (directions[i].expand_as(x),))
                 divergence = divergence + derivative[:, i]
-            assert velocity is not None  # noqa: S101 - for the type checker
             return torch.cat([velocity, divergence[:, None]], dim=1)
 
         start = torch.cat([points, torch.zeros_like(points[:, :1])], dim=1)

@@ -53,7 +53,9 @@ class CfmGenerator(LearnedGenerator):
         """Train, and straighten the ways from noise to events where that is asked for."""
         course = super().fit_family(learned, number, events, data, steps, rng, report, remarks)
         if self.settings.rectification_steps:
-            rectify(learned.families[number].density, events, self.settings, rng, lambda done, loss: report(steps, loss))
+            rectify(
+                learned.families[number].density, events, self.settings, rng, lambda done, loss: report(steps, loss)
+            )
         return course
 
     @classmethod

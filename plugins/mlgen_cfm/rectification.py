@@ -12,7 +12,6 @@ from mlgen.generation.density import FamilyDensity
 from mlgen.generation.families import FamilyEvents
 from mlgen_cfm.density import FlowMatchingDensity
 from mlgen_cfm.settings import CfmSettings
-from mlgen_cfm.solvers import solve
 
 #: Pairs of noise and points that are learned from, and the steps they are made with.
 _PAIRS, _CHUNK, _SOLVER_STEPS = 200_000, 4096, 12
@@ -62,7 +61,7 @@ def rectify(
         with torch.no_grad():
             made = torch.cat(
                 [
-                    solve(lambda x, t, c=c: density._velocity(x, t, c), z, 1.0, 0.0, "rk4", _SOLVER_STEPS, 0.0)  # type: ignore[misc]
+                    density.follow(z, c, "rk4", _SOLVER_STEPS)
                     for z, c in zip(torch.split(latent, _CHUNK), torch.split(contexts, _CHUNK), strict=True)
                 ]
             )
@@ -81,7 +80,9 @@ def rectify(
             torch.nn.utils.clip_grad_norm_(parameters, 5.0)
             optimiser.step()
             with torch.no_grad():
-                torch._foreach_lerp_(average, [p.detach() for p in parameters], 1 / max(2.0, min(0.05 * steps, step / 5)))
+                torch._foreach_lerp_(
+                    average, [p.detach() for p in parameters], 1 / max(2.0, min(0.05 * steps, step / 5))
+                )
             if step % _REPORT_EVERY == 0:
                 report(step, loss.item())
         with torch.no_grad():

@@ -29,7 +29,7 @@ def solve(velocity: Velocity, x: Tensor, start: float, end: float, solver: str, 
         Eq. (4.139) and (4.154) of Plehn et al., arXiv:2211.01421.
     """
     if solver == "dopri5":
-        from torchdiffeq import odeint  # type: ignore[import-untyped]
+        from torchdiffeq import odeint
 
         times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
         path: Tensor = odeint(lambda t, y: velocity(y, float(t)), x, times, rtol=tolerance, atol=tolerance)

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from zuko.flows.autoregressive import ElementWiseTransform  # type: ignore[import-untyped]
-from zuko.flows.coupling import GeneralCouplingTransform  # type: ignore[import-untyped]
-from zuko.transforms import MonotonicRQSTransform  # type: ignore[import-untyped]
+from zuko.flows.autoregressive import ElementWiseTransform
+from zuko.flows.coupling import GeneralCouplingTransform
+from zuko.transforms import MonotonicRQSTransform
 
 from mlgen.generation import PointDensity
 from mlgen_discflow.settings import DiscFlowSettings

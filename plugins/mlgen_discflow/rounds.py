@@ -105,7 +105,7 @@ def _taught(
     The order of the events is that of the family's: topology by topology.
     """
     training = learned.training
-    assert training is not None  # noqa: S101 - for the type checker
+    assert training is not None
     weights, entropies, sizes = [], [], []
     for k in learned.families[number].family.topologies:
         topology, events, held_out = learned.topologies[k], training.events[k], training.held_out[k]

@@ -10,7 +10,9 @@ from mlgen.generation.settings import LearnedGeneratorSettings
 class DiscFlowSettings(LearnedGeneratorSettings):
     """Settings of the `discflow` generator."""
 
-    steps: int = Field(8000, ge=1, le=10_000_000, description="optimisation steps, those with the discriminator included")
+    steps: int = Field(
+        8000, ge=1, le=10_000_000, description="optimisation steps, those with the discriminator included"
+    )
     width: int = Field(64, ge=4, le=8192, description="width of the hidden layers of each coupling block's network")
     depth: int = Field(2, ge=1, le=64, description="hidden layers of each coupling block's network")
     bins: int = Field(8, ge=2, le=256, description="bins of the splines")
