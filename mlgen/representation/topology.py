@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
-from mlgen.representation.classes import COLOR1, IntArray, canonical_colors
+from mlgen.representation.classes import COLOR1, IntArray, canonical_colors, unique_rows
 from mlgen.representation.coordinates import Coordinates, Whitening
 from mlgen.representation.cuts import SampleCuts
 from mlgen.representation.decay_tree import OUTGOING, DecayTree, StructureError
@@ -181,10 +181,10 @@ class Topology:
         rows[:, :, 1:4] = self.structure
         rows[np.arange(n)[:, None], order, 0] = self.labels.pdg_id[flavour]
         # Few different pairs of flow and order: the labels are put in order of appearance once for each.
-        pairs, inverse = np.unique(np.column_stack([color, order]), axis=0, return_inverse=True)
+        pairs, inverse = unique_rows(np.column_stack([color, order]))
         flows = np.empty((len(pairs), self.particles, 2), np.int64)
         flows[np.arange(len(pairs))[:, None], pairs[:, 1:]] = self.labels.colors[pairs[:, 0]]
-        rows[:, :, COLOR1:] = canonical_colors(flows)[inverse.reshape(-1)]
+        rows[:, :, COLOR1:] = canonical_colors(flows)[inverse]
         return rows
 
     def state(self) -> dict[str, npt.NDArray[Any]]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from zuko.flows.autoregressive import ElementWiseTransform
 from zuko.flows.coupling import GeneralCouplingTransform
-from zuko.transforms import MonotonicRQSTransform
 
 from mlgen.generation import PointDensity
 from mlgen_discflow.settings import DiscFlowSettings
+from mlgen_discflow.splines import FastSpline
 
 #: Splines act between these limits; beyond, a flow is the identity.
 BOUND = 6.0
@@ -42,7 +42,7 @@ class SplineFlowDensity(PointDensity):
         self.dimension = dimension
         bins = settings.bins
         network = {"hidden_features": (settings.width,) * settings.depth, "activation": nn.SiLU}
-        spline = partial(MonotonicRQSTransform, bound=BOUND)
+        spline = partial(FastSpline, bound=BOUND)
         shapes = [(bins,), (bins,), (bins - 1,)]
         # Start values would come from torch's global random numbers; `initialise` sets them.
         with torch.random.fork_rng(devices=[]):
