@@ -61,7 +61,7 @@ def fit_posterior(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
     # The sum of weights squared counts: weighted events are worth less than as many of equal weight.
     effective = float(data.weight[data.training].sum() ** 2 / data.weight[data.training].square().sum())
-    size = min(settings.batch_size, len(data.training))
+    size = settings.batch_for(len(data.training))
     course, recent = Course(), []
     for step in range(1, total + 1):
         chosen = data.training[torch.from_numpy(rng.integers(0, len(data.training), size)).to(device)]

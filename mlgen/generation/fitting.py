@@ -123,7 +123,7 @@ def fit_density(
     best = [parameter.clone() for parameter in average]
     course = Course(best=validate())
     course.validation_loss.append(course.best)
-    size = min(settings.batch_size, len(data.training))
+    size = settings.batch_for(len(data.training))
     every = max(_LEAST_STEPS, steps // _VALIDATIONS)
     images = len(data.rows)
     recent: list[float] = []

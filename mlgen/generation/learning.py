@@ -166,7 +166,7 @@ def learn(
     held_out = [_held_out(len(one.weight), rng) for one in events]
     families = find_families(topologies)
     sizes = np.array([sum(len(events[k].weight) for k in family.topologies) for family in families])
-    shared = _shared_steps(sizes, settings.steps)
+    shared = _shared_steps(sizes, settings.steps_for(int(sizes.sum())))
     posterior = 0.25 if settings.uncertainty == "bayesian" else 0.0
     label_steps = 3 * settings.label_steps * len(topologies)
     total = int(shared.sum() * (1 + posterior)) + label_steps

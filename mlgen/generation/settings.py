@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from mlgen.stages import USE_TIME, Settings
@@ -18,8 +19,12 @@ class LearnedGeneratorSettings(Settings):
         description="most events to learn from, drawn at random from a larger file; memory grows with it",
     )
     minimum_events: int = Field(500, ge=10, description="fewest training events; with fewer, training is refused")
-    steps: int = Field(8000, ge=1, le=10_000_000, description="optimisation steps")
-    batch_size: int = Field(1024, ge=8, le=1_000_000, description="events in one optimisation step")
+    steps: int | None = Field(
+        None, ge=1, le=10_000_000, description="optimisation steps; left out: as many as the number of events asks for"
+    )
+    batch_size: int | None = Field(
+        None, ge=8, le=1_000_000, description="events in one optimisation step; left out: likewise"
+    )
     learning_rate: float = Field(3e-3, gt=0, le=1, description="largest learning rate; falls to zero like a cosine")
     patience: float = Field(
         0.3, gt=0, le=1, description="share of the steps without a better held-out loss after which training stops"
@@ -52,6 +57,24 @@ class LearnedGeneratorSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where networks live", json_schema_extra={USE_TIME: True}
     )
+
+    #: Passes through the events, and the fewest, the most steps, and the largest batch, where the card says nothing.
+    passes: ClassVar[float] = 100.0
+    fewest_steps: ClassVar[int] = 1500
+    most_steps: ClassVar[int] = 20_000
+    largest_batch: ClassVar[int] = 1024
+
+    def batch_for(self, events: int) -> int:
+        """Events in one optimisation step for so many events of the training."""
+        if self.batch_size is not None:
+            return min(self.batch_size, events)
+        return int(np.clip(events // 10, min(64, events), self.largest_batch))
+
+    def steps_for(self, events: int) -> int:
+        """Optimisation steps for so many events of the training."""
+        if self.steps is not None:
+            return self.steps
+        return int(np.clip(self.passes * events / self.batch_for(events), self.fewest_steps, self.most_steps))
 
     @model_validator(mode="after")
     def _down_needs_up(self) -> LearnedGeneratorSettings:

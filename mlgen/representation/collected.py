@@ -50,7 +50,9 @@ def collected(
     for name, values in batch.variations.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
-            raise TrainingError(f"the weight '{name}' of event {wrong[0] + 1} is {values[wrong[0]]}; a number is expected")
+            raise TrainingError(
+                f"the weight '{name}' of event {wrong[0] + 1} is {values[wrong[0]]}; a number is expected"
+            )
     if not np.any(batch.weight):
         raise TrainingError("the weights of all events are zero; there is nothing to learn")
     return batch

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from mlgen.events import EventBatch, FloatArray
+from mlgen.events import FloatArray
 
 #: Largest relative error with which a table must reproduce the couplings of the file.
 TOLERANCE = 1e-4
@@ -61,12 +62,16 @@ class CouplingTable:
         return np.asarray(np.log(values) if self.argument == "scale" else 1 / values, np.float64)
 
 
-def coupling_tables(batch: EventBatch) -> dict[str, CouplingTable]:
-    """Find the couplings that are functions of another number; in an order in which they can be computed."""
+def coupling_tables(numbers: Mapping[str, FloatArray]) -> dict[str, CouplingTable]:
+    """Find the couplings that are functions of another number; in an order in which they can be computed.
+
+    Args:
+        numbers: ``scale``, ``alpha_qcd`` and ``alpha_qed`` of events, ``(n,)`` each.
+    """
     tables = {}
     for name, arguments in (("alpha_qcd", ("scale",)), ("alpha_qed", ("scale", "alpha_qcd"))):
         for argument in arguments:
-            table = CouplingTable.fit(argument, getattr(batch, argument), getattr(batch, name))
+            table = CouplingTable.fit(argument, numbers[argument], numbers[name])
             if table is not None:
                 tables[name] = table
                 break

@@ -9,11 +9,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mlgen.errors import ModelError
 from mlgen.events import FloatArray, invariant_mass
+from mlgen.representation.arrays import floats, integers
 from mlgen.representation.edges import high_edge, low_edge
 
 BoolArray = npt.NDArray[np.bool_]
+
+#: Relative rounding error with which an event on an edge is inside, and below which a quantity does not vary at all.
+_ROUNDING, _CONSTANT = 1e-9, 1e-5
 
 _ONE, _PAIR = ("pt", "eta"), ("delta_r", "mass")
 _QUANTITIES = (*_ONE, *_PAIR)
@@ -51,6 +54,9 @@ class SampleCuts:
         for number, name in enumerate(_QUANTITIES):
             for rows in [(row, row) for row in outgoing] if name in _ONE else pairs:
                 values = _value(name, momenta, rows)
+                # The edges of a constant are the rounding noise of the file; two particles alone are back to back.
+                if _is_constant(values) or (name == "delta_r" and len(outgoing) == 2):
+                    continue
                 low = None if name == "eta" else low_edge(values)
                 high = high_edge(values)
                 # Nothing is smaller than zero: that is no cut.
@@ -70,7 +76,7 @@ class SampleCuts:
         inside = np.ones(len(momenta), bool)
         for number, rows, low, high in zip(self.quantity, self.rows, self.low, self.high, strict=True):
             values = _value(_QUANTITIES[number], momenta, (int(rows[0]), int(rows[1])))
-            inside &= (values >= low) & (values <= high)
+            inside &= (values >= low * (1 - _ROUNDING)) & (values <= high * (1 + _ROUNDING))
         return inside
 
     def radius(self, first: int, second: int) -> float:
@@ -94,20 +100,20 @@ class SampleCuts:
         return {"quantity": self.quantity, "rows": self.rows, "low": self.low, "high": self.high}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Inverse of `state`.
+    def from_state(cls, state: Mapping[str, npt.NDArray[Any]], particles: int) -> Self:
+        """Inverse of `state`, for events of so many particles.
 
         Raises:
             ModelError: The arrays do not fit.
         """
-        try:
-            quantity, rows, low, high = (state[name] for name in ("quantity", "rows", "low", "high"))
-        except KeyError as error:
-            raise ModelError(f"the array {error} of the model's cuts is missing") from error
+        quantity = integers(state, "quantity", (None,), 0, len(_QUANTITIES))
         n = len(quantity)
-        if rows.shape != (n, 2) or low.shape != (n,) or high.shape != (n,) or np.any((quantity < 0) | (quantity > 3)):
-            raise ModelError("the arrays of the model's cuts do not belong together")
-        return cls(quantity.astype(np.int64), rows.astype(np.int64), low, high)
+        rows = integers(state, "rows", (n, 2), 0, particles)
+        return cls(quantity, rows, floats(state, "low", (n,)), floats(state, "high", (n,)))
+
+
+def _is_constant(values: FloatArray) -> bool:
+    return bool(np.ptp(values) <= _CONSTANT * np.abs(values).max(initial=0.0))
 
 
 def _value(name: str, momenta: FloatArray, rows: tuple[int, int]) -> FloatArray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlgen.events import FloatArray
 from mlgen.representation.classes import INCOMING, MOTHER1, MOTHER2, PDG_ID, STATUS, IntArray
 
 OUTGOING = 1
@@ -78,6 +79,10 @@ class DecayTree:
         if self.nodes[node].row >= 0:
             return [self.nodes[node].row]
         return [row for child in self.nodes[node].children for row in self.products(child)]
+
+    def top_momenta(self, momenta: FloatArray) -> FloatArray:
+        """Momenta of what the hard scattering made, before decays: ``(nodes, n, 4)`` of ``(n, particles, 4)``."""
+        return np.stack([momenta[:, self.products(node)].sum(axis=1) for node in self.top])
 
     def decays(self) -> list[int]:
         """Nodes that decay, parents before their children."""

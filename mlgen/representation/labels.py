@@ -13,6 +13,7 @@ from scipy.stats import chi2
 
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
+from mlgen.representation.arrays import floats, integers
 from mlgen.representation.classes import IntArray, canonical_colors, unique_rows
 
 BoolArray = npt.NDArray[np.bool_]
@@ -63,17 +64,43 @@ class Labels:
     def mirror(self) -> tuple[IntArray, IntArray, IntArray]:
         """The labels with both incoming particles exchanged: flavour, colour flow and spin state, -1 if not there."""
         swapped = np.r_[1, 0, 2 : self.pdg_id.shape[1]]
-        # The order in the file is part of a flavour label; one order of each label tells it.
-        first = np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)))
-        file_rows = np.take_along_axis(self.pdg_id, np.argsort(self.orders[first], axis=1), axis=1)
-        keys = np.column_stack([self.process_id, self.pdg_id, file_rows])
-        others = np.column_stack([self.process_id, self.pdg_id[:, swapped], file_rows[:, swapped]])
-        colors = canonical_colors(self.colors[:, swapped])
         flows = len(self.colors)
         return (
-            _places(others, keys),
-            _places(colors.reshape(flows, -1), self.colors.reshape(flows, -1)),
+            _places(flavour_keys(self.process_id, self.pdg_id[:, swapped], self._one_order), self.keys),
+            _places(canonical_colors(self.colors[:, swapped]).reshape(flows, -1), self.colors.reshape(flows, -1)),
             _places(self.spins[:, swapped], self.spins),
+        )
+
+    @cached_property
+    def _one_order(self) -> IntArray:
+        """An order of each flavour label, ``(flavours, particles)``: all of them give the same particles in the file."""
+        return np.asarray(self.orders[np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)))], np.int64)
+
+    @cached_property
+    def keys(self) -> IntArray:
+        """What makes each flavour label (`flavour_keys`), ``(flavours, 1 + 2 particles)``."""
+        return flavour_keys(self.process_id, self.pdg_id, self._one_order)
+
+    def find(
+        self, process_id: IntArray, pdg_id: IntArray, order: IntArray, colors: IntArray, spins: FloatArray
+    ) -> tuple[IntArray, IntArray, IntArray]:
+        """Find the labels of events.
+
+        Args:
+            process_id: ``(n,)``.
+            pdg_id: In canonical order, ``(n, particles)``.
+            order: Row of the file of each canonical place, ``(n, particles)``.
+            colors: Colour labels in canonical order, with any names, ``(n, particles, 2)``.
+            spins: In canonical order, ``(n, particles)``.
+
+        Returns:
+            Flavour, colour flow and spin state of each event, ``(n,)`` each, -1 where the topology does not have it.
+        """
+        flows = self.colors.reshape(len(self.colors), -1)
+        return (
+            _places(flavour_keys(process_id, pdg_id, order), self.keys),
+            _places(canonical_colors(colors).reshape(len(colors), -1), flows),
+            _places(spins, self.spins),
         )
 
     def draw_orders(self, flavour: IntArray, rng: np.random.Generator) -> IntArray:
@@ -84,7 +111,7 @@ class Labels:
         before = np.concatenate([[0.0], cumulative])[starts]
         wanted = before[flavour] + rng.random(len(flavour)) * (cumulative[ends - 1] - before)[flavour]
         drawn = np.clip(np.searchsorted(cumulative, wanted, "right"), starts[flavour], ends[flavour] - 1)
-        return self.orders[drawn]
+        return np.asarray(self.orders[drawn], np.int64)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as named arrays."""
@@ -97,29 +124,30 @@ class Labels:
         Raises:
             ModelError: The arrays do not fit.
         """
-        missing = sorted(set(cls.__dataclass_fields__) - set(state))
-        if missing:
-            raise ModelError(f"the array '{missing[0]}' of the model is missing")
-        arrays = {name: state[name] for name in cls.__dataclass_fields__}
-        if arrays["pdg_id"].ndim != 2:
-            raise ModelError(f"the array 'pdg_id' of the model has shape {arrays['pdg_id'].shape}; a table is expected")
-        flavours, particles = arrays["pdg_id"].shape
-        orders, flows, states = len(arrays["orders"]), len(arrays["colors"]), len(arrays["spins"])
-        shapes = {
-            "process_id": (flavours,),
-            "share": (flavours,),
-            "orders": (orders, particles),
-            "order_flavour": (orders,),
-            "order_share": (orders,),
-            "colors": (flows, particles, 2),
-            "spins": (states, particles),
-            "allowed_colors": (flavours, flows),
-            "allowed_spins": (flavours, states),
-        }
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape:
-                raise ModelError(f"the array '{name}' of the model has shape {arrays[name].shape}; {shape} is expected")
-        return cls(**{**arrays, **{name: arrays[name].astype(bool) for name in ("allowed_colors", "allowed_spins")}})
+        pdg_id = integers(state, "pdg_id", (None, None))
+        flavours, particles = pdg_id.shape
+        if flavours == 0:
+            raise ModelError("the array 'pdg_id' of the model has no flavours")
+        orders = integers(state, "orders", (None, particles), 0, particles)
+        order_flavour = integers(state, "order_flavour", (len(orders),), 0, flavours)
+        if not np.array_equal(np.unique(order_flavour), np.arange(flavours)) or np.any(np.diff(order_flavour) < 0):
+            raise ModelError("the array 'order_flavour' of the model does not have every flavour in ascending order")
+        if np.any(np.sort(orders, axis=1) != np.arange(particles)):
+            raise ModelError("the array 'orders' of the model holds rows that are no orders of the particles")
+        colors = integers(state, "colors", (None, particles, 2))
+        spins = floats(state, "spins", (None, particles))
+        return cls(
+            pdg_id,
+            integers(state, "process_id", (flavours,)),
+            floats(state, "share", (flavours,)),
+            orders,
+            order_flavour,
+            floats(state, "order_share", (len(orders),)),
+            colors,
+            spins,
+            integers(state, "allowed_colors", (flavours, len(colors)), 0, 2).astype(bool),
+            integers(state, "allowed_spins", (flavours, len(spins)), 0, 2).astype(bool),
+        )
 
 
 def find_labels(
@@ -197,7 +225,25 @@ def one_hot(columns: list[IntArray]) -> npt.NDArray[np.float32]:
     return np.concatenate([np.eye(column.max(initial=0) + 1)[column] for column in numbered], axis=1).astype(np.float32)
 
 
+def flavour_keys(process_id: IntArray, pdg_id: IntArray, order: IntArray) -> IntArray:
+    """What makes a flavour label: the process, and the particles in canonical order and in that of the file.
+
+    Args:
+        process_id: ``(n,)``.
+        pdg_id: In canonical order, ``(n, particles)``.
+        order: Row of the file of each canonical place, ``(n, particles)``.
+
+    Returns:
+        Shape ``(n, 1 + 2 particles)``.
+    """
+    in_file = np.empty_like(pdg_id)
+    np.put_along_axis(in_file, order, pdg_id, axis=1)
+    return np.column_stack([process_id, pdg_id, in_file]).astype(np.int64)
+
+
 def _places(rows: npt.NDArray[Any], table: npt.NDArray[Any]) -> IntArray:
     """Place of each row in a table, -1 where it is not there."""
-    known = {row.tobytes(): i for i, row in enumerate(np.ascontiguousarray(table))}
-    return np.array([known.get(row.tobytes(), -1) for row in np.ascontiguousarray(rows, table.dtype)], np.int64)
+    _, number = unique_rows(np.concatenate([table, rows]))
+    place = np.full(number.max(initial=0) + 1, -1)
+    place[number[: len(table)]] = np.arange(len(table))
+    return np.asarray(place[number[len(table) :]], np.int64)

@@ -19,9 +19,9 @@ class Mirror:
     """A mirror image.
 
     Args:
-        turns_y: Whether the components along y change their sign: the mirror is a plane through the beams. At tree level
-            |M|^2 of given helicities is the same, up to absorptive parts such as those of widths (naive time reversal
-            and a rotation).
+        turns_y: Whether the components along y change their sign: the mirror is a plane through the beams. At tree
+            level |M|^2 of given helicities is the same, up to absorptive parts such as those of widths (naive time
+            reversal and a rotation).
         exchanges_beams: Whether those along z do, and the incoming particles change places: equal beams.
     """
 
@@ -58,8 +58,11 @@ def mirrors_of(
 
 def mirrored(momenta: FloatArray, incoming: tuple[int, int], mirror: Mirror) -> FloatArray:
     """Return the mirror image of events ``(n, particles, 4)``."""
-    signs = np.array([1.0, -1.0 if mirror.turns_y else 1.0, -1.0 if mirror.exchanges_beams else 1.0, 1.0])
-    image = momenta * signs
+    image = momenta.copy()
+    if mirror.turns_y:
+        image[:, :, 1] *= -1
+    if mirror.exchanges_beams:
+        image[:, :, 2] *= -1
     if mirror.exchanges_beams:
         image[:, list(incoming)] = image[:, list(incoming[::-1])]
     return image

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
-from mlgen.representation.couplings import CouplingTable
+from mlgen.representation.arrays import as_bytes, floats, integers, text
+from mlgen.representation.couplings import CouplingTable, coupling_tables
 
 #: Numbers of an event beside its momenta.
 EVENT_NUMBERS = ("scale", "alpha_qed", "alpha_qcd")
@@ -56,14 +57,9 @@ class EventNumbers:
         scale = numbers["scale"]
         function, factor, exact = _scale_rule(functions, scale)
         coordinates = [] if exact else ["scale"]
-        tables: dict[str, CouplingTable] = {}
-        for name, arguments in (("alpha_qcd", ("scale",)), ("alpha_qed", ("scale", "alpha_qcd"))):
-            for argument in arguments:
-                table = CouplingTable.fit(argument, numbers[argument], numbers[name])
-                if table is not None:
-                    tables[name] = table
-                    break
-            else:
+        tables = coupling_tables(numbers)
+        for name in ("alpha_qcd", "alpha_qed"):
+            if name not in tables:
                 coordinates.append(name)
                 constant = CouplingTable("scale", scale[:1], np.array([np.median(numbers[name])]))
                 tables[name] = known.get(name, constant)
@@ -77,7 +73,8 @@ class EventNumbers:
                 expected = self._expected_scale(functions, len(numbers["scale"]))
             else:
                 expected = self.tables[name].at(numbers[self.tables[name].argument])
-            columns.append(np.log(numbers[name] / expected))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                columns.append(np.log(numbers[name] / expected))
         return np.stack(columns, axis=1) if columns else np.zeros((len(numbers["scale"]), 0))
 
     def decode(self, functions: Mapping[str, FloatArray], values: FloatArray) -> dict[str, FloatArray]:
@@ -101,9 +98,9 @@ class EventNumbers:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as named arrays."""
-        text = f"{self.scale_function}\n{','.join(self.coordinates)}"
+        rule = f"{self.scale_function}\n{','.join(self.coordinates)}"
         state: dict[str, npt.NDArray[Any]] = {
-            "rule": np.frombuffer(text.encode(), np.uint8).copy(),
+            "rule": as_bytes(rule),
             "factor": np.array([self.scale_factor]),
         }
         for name, table in self.tables.items():
@@ -118,35 +115,27 @@ class EventNumbers:
         Raises:
             ModelError: The arrays do not fit.
         """
-        try:
-            function, coordinates = np.asarray(state["rule"], np.uint8).tobytes().decode().split("\n")
-            tables = {
-                name: CouplingTable(
-                    EVENT_NUMBERS[int(state[f"{name}.argument"][0])],
-                    state[f"{name}.values"],
-                    state[f"{name}.coupling"],
-                )
-                for name in ("alpha_qcd", "alpha_qed")
-            }
-            factor = float(state["factor"][0])
-        except (KeyError, IndexError, ValueError) as error:
-            raise ModelError(f"the model's arrays of scale and couplings do not fit: {error}") from error
-        for name, table in tables.items():
-            if table.values.ndim != 1 or table.values.shape != table.coupling.shape or not len(table.values):
-                raise ModelError(
-                    f"the arrays '{name}.values' and '{name}.coupling' of the model have shapes {table.values.shape} "
-                    f"and {table.coupling.shape}; two lists of one length are expected"
-                )
+        function, _, coordinates = text(state, "rule").partition("\n")
         names = tuple(name for name in coordinates.split(",") if name)
         if not set(names) <= set(EVENT_NUMBERS) or (function != "constant" and function not in SCALE_FUNCTIONS):
             raise ModelError(f"the model's scale follows '{function}' with coordinates {names}, which is not known")
-        return cls(function, factor, tables, names)
+        tables = {}
+        for name in ("alpha_qcd", "alpha_qed"):
+            argument = EVENT_NUMBERS[int(integers(state, f"{name}.argument", (1,), 0, len(EVENT_NUMBERS))[0])]
+            values = floats(state, f"{name}.values", (None,))
+            coupling = floats(state, f"{name}.coupling", (len(values),))
+            if len(values) == 0 or argument not in ("scale", "alpha_qcd") or argument == name:
+                raise ModelError(f"the table of '{name}' of the model is empty, or follows {argument}")
+            tables[name] = CouplingTable(argument, values, coupling)
+        return cls(function, float(floats(state, "factor", (1,))[0]), tables, names)
 
 
 def _scale_rule(functions: Mapping[str, FloatArray], scale: FloatArray) -> tuple[str, float, bool]:
     """Function, factor, and whether these give the scale exactly."""
     if np.ptp(scale) <= EXACT * 1e-3 * abs(float(scale[0])):
         return "constant", float(scale[0]), True
+    if np.any(scale <= 0):
+        return "constant", 1.0, False
     best = ("constant", float(np.exp(np.median(np.log(scale)))), float(np.std(np.log(scale))))
     for name, values in functions.items():
         if not np.all(values > 0):

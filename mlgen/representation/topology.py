@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
+from mlgen.representation.arrays import Arrays, floats, integers, part
 from mlgen.representation.classes import COLOR1, IntArray, canonical_colors, unique_rows
 from mlgen.representation.coordinates import Coordinates, Whitening
 from mlgen.representation.cuts import SampleCuts
@@ -42,9 +43,9 @@ class DecodedEvents:
 class Topology:
     """Events with the same statuses, mothers and jets, and the map between them and numbers.
 
-    An event is a flavour label, a colour flow, a spin state (`Labels`) and a *point*: numbers of order one, the first of
-    which are the momenta (in blocks: what does not depend on jets, the first jet, ...) and the last of which are scale
-    and couplings where these are no function of the momenta.
+    An event is a flavour label, a colour flow, a spin state (`Labels`) and a *point*: numbers of order one, the first
+    of which are the momenta (in blocks: what does not depend on jets, the first jet, ...) and the last of which are
+    scale and couplings where these are no function of the momenta.
 
     Args:
         structure: Status and mothers of each particle, ``(particles, 3)``.
@@ -113,14 +114,9 @@ class Topology:
         sides = [" ".join(str(i) for i in pdg_id[side]) for side in (incoming, ~incoming)]
         return f"{sides[0]} -> {sides[1]}"
 
-    def top_momenta(self, momenta: FloatArray) -> FloatArray:
-        """Momenta of what the hard scattering made, before decays, ``(nodes, n, 4)``."""
-        tree = self.kinematics.tree
-        return np.stack([momenta[:, tree.products(node)].sum(axis=1) for node in tree.top])
-
     def functions(self, momenta: FloatArray, names: tuple[str, ...] | None = None) -> dict[str, FloatArray]:
         """Functions of the momenta that the scale may follow (`scale_functions`)."""
-        return scale_functions(momenta, self.outgoing, self.top_momenta(momenta), names)
+        return scale_functions(momenta, self.outgoing, self.kinematics.tree.top_momenta(momenta), names)
 
     def encode(
         self, momenta: FloatArray, masses: FloatArray, numbers: Mapping[str, FloatArray]
@@ -205,14 +201,14 @@ class Topology:
             "stretch": self.whitening.stretch,
             "beam_energies": np.array(self.beam_energies, np.float64),
         }
-        parts: Mapping[str, Labels | Coordinates | EventNumbers | SampleCuts] = {
+        own: Mapping[str, Labels | Coordinates | EventNumbers | SampleCuts] = {
             "labels": self.labels,
             "coordinates": self.coordinates,
             "numbers": self.numbers,
             "cuts": self.cuts,
         }
-        for prefix, part in parts.items():
-            state.update({f"{prefix}.{name}": array for name, array in part.state().items()})
+        for prefix, arrays in own.items():
+            state.update({f"{prefix}.{name}": array for name, array in arrays.state().items()})
         return state
 
     @classmethod
@@ -222,61 +218,47 @@ class Topology:
         Raises:
             ModelError: The arrays do not fit.
         """
-        labels = Labels.from_state(_part(state, "labels"))
+        labels = Labels.from_state(part(state, "labels"))
         flavours, particles = labels.pdg_id.shape
-        structure = _array(state, "structure", (particles, 3)).astype(np.int64)
+        structure = integers(state, "structure", (particles, 3))
         rows = np.column_stack([labels.pdg_id[0], structure, np.zeros((particles, 2), np.int64)])
         try:
             tree = DecayTree.from_rows(rows)
-        except (StructureError, IndexError) as error:
+        except (StructureError, IndexError, RecursionError) as error:
             raise ModelError(f"the array 'structure' of the model holds no event: {error}") from error
         kinematics = Kinematics(
             tree,
-            bool(_array(state, "reversed_beams", (1,))[0]),
-            _array(state, "variable_mass", (particles,)).astype(bool),
-            int(_array(state, "recoiler", (1,))[0]),
-            _array(state, "seams", (None,)),
+            bool(integers(state, "reversed_beams", (1,), 0, 2)[0]),
+            integers(state, "variable_mass", (particles,), 0, 2).astype(bool),
+            int(integers(state, "recoiler", (1,), 0, len(tree.top))[0]),
+            floats(state, "seams", (None,)),
         )
-        if not 0 <= kinematics.recoiler < len(tree.top):
-            raise ModelError(f"the array 'recoiler' of the model is {kinematics.recoiler}; there is no such particle")
-        _array(state, "seams", (len(kinematics.names),))
-        numbers = EventNumbers.from_state(_part(state, "numbers"))
+        floats(state, "seams", (len(kinematics.names),))
+        numbers = EventNumbers.from_state(part(state, "numbers"))
         d = len(kinematics.names) + len(numbers.coordinates)
-        normal = _array(state, "knots.normal", (None,))
-        jets = tuple(int(row) for row in _array(state, "jets", (None,)))
-        if not all(0 <= row < particles for row in jets):
-            raise ModelError(f"the array 'jets' of the model names rows {jets} of {particles} particles")
+        normal = floats(state, "knots.normal", (None,))
+        knots = floats(state, "knots.values", (d, len(normal)))
+        if len(normal) < 2 or np.any(np.diff(normal) <= 0) or np.any(np.diff(knots, axis=1) <= 0):
+            raise ModelError("the arrays 'knots.normal' and 'knots.values' of the model do not ascend")
         return cls(
             structure,
-            jets,
+            tuple(int(row) for row in integers(state, "jets", (None,), 0, particles)),
             labels,
-            _array(state, "masses", (flavours, particles)),
+            floats(state, "masses", (flavours, particles)),
             kinematics,
-            Coordinates.from_state(_part(state, "coordinates"), kinematics.names),
-            Whitening(
-                NormalMarginals(normal, _array(state, "knots.values", (d, len(normal)))),
-                _array(state, "mean", (d,)),
-                _array(state, "stretch", (d, d)),
-            ),
+            Coordinates.from_state(part(state, "coordinates"), kinematics.names),
+            Whitening(NormalMarginals(normal, knots), floats(state, "mean", (d,)), floats(state, "stretch", (d, d))),
             numbers,
-            SampleCuts.from_state(_part(state, "cuts")),
-            tuple(float(energy) for energy in _array(state, "beam_energies", (None,))),
+            SampleCuts.from_state(part(state, "cuts"), particles),
+            _beam_energies(state),
         )
 
 
-def _part(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    begin = f"{prefix}."
-    return {name.removeprefix(begin): array for name, array in state.items() if name.startswith(begin)}
-
-
-def _array(state: Mapping[str, npt.NDArray[Any]], name: str, shape: Sequence[int | None]) -> npt.NDArray[Any]:
-    if name not in state:
-        raise ModelError(f"the array '{name}' of the model is missing")
-    found = state[name]
-    if found.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, found.shape, strict=True)):
-        expected = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ModelError(f"the array '{name}' of the model has shape {found.shape}; ({expected}) is expected")
-    return found
+def _beam_energies(state: Arrays) -> tuple[float, ...]:
+    energies = floats(state, "beam_energies", (None,))
+    if len(energies) not in (0, 2):
+        raise ModelError(f"the array 'beam_energies' of the model has {len(energies)} entries; 2 or none are expected")
+    return tuple(float(energy) for energy in energies)
 
 
 @dataclass(frozen=True)

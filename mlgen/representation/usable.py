@@ -50,6 +50,7 @@ class Sample:
 
 
 def decay_trees(sample: Sample) -> tuple[dict[int, DecayTree], list[Problem]]:
+    """Build the tree of each class that has one, by the class's number; the events of the others are problems."""
     trees: dict[int, DecayTree] = {}
     problems: list[Problem] = []
     for k, event_class in enumerate(sample.classes):

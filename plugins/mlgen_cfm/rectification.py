@@ -72,7 +72,7 @@ def rectify(
         for step in range(1, steps + 1):
             for group in optimiser.param_groups:
                 group["lr"] = _LEARNING_RATE * settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
-            part = torch.from_numpy(rng.integers(0, len(own), settings.batch_size)).to(device)
+            part = torch.from_numpy(rng.integers(0, len(own), settings.batch_for(len(events)))).to(device)
             t = torch.from_numpy(rng.random((len(part), 1), np.float32)).to(device)
             loss = density.matching_loss(made[part], latent[part], t, contexts[part]).mean()
             optimiser.zero_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,10 @@ from mlgen.stages import USE_TIME
 class CfmSettings(LearnedGeneratorSettings):
     """Settings of the `cfm` generator."""
 
-    steps: int = Field(20_000, ge=1, le=10_000_000, description="optimisation steps")
+    passes: ClassVar[float] = 130.0
+    fewest_steps: ClassVar[int] = 3000
+    most_steps: ClassVar[int] = 25_000
+
     width: int = Field(128, ge=4, le=8192, description="width of the network's hidden layers")
     depth: int = Field(3, ge=1, le=64, description="residual blocks of the network")
     pairing: Literal["independent", "optimal-transport"] = Field(

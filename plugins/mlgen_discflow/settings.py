@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from mlgen.generation.settings import LearnedGeneratorSettings
@@ -10,9 +12,11 @@ from mlgen.generation.settings import LearnedGeneratorSettings
 class DiscFlowSettings(LearnedGeneratorSettings):
     """Settings of the `discflow` generator."""
 
-    steps: int = Field(
-        8000, ge=1, le=10_000_000, description="optimisation steps, those with the discriminator included"
-    )
+    passes: ClassVar[float] = 40.0
+    fewest_steps: ClassVar[int] = 1500
+    most_steps: ClassVar[int] = 4000
+    largest_batch: ClassVar[int] = 2048
+
     width: int = Field(64, ge=4, le=8192, description="width of the hidden layers of each coupling block's network")
     depth: int = Field(2, ge=1, le=64, description="hidden layers of each coupling block's network")
     bins: int = Field(8, ge=2, le=256, description="bins of the splines")
