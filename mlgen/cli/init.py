@@ -23,7 +23,7 @@ file = "{events}"         # LHE, LHEH5, HepMC or ROOT, compressed or not; a list
 # format = "lhe"                # recognised from the first bytes when left out
 
 [generator]                     # learns whole hard events from the input and generates new ones
-plugin = "cfm"                  # 'mlgen plugins' lists what there is
+plugin = "discflow"             # 'mlgen plugins' lists what there is
 model = "models/{stem}"         # trained and saved here when it is not there yet
 # Further keys are settings of the plugin; 'mlgen plugins --json' lists them.
 
