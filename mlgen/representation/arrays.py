@@ -38,7 +38,9 @@ def integers(
     """
     found = _checked(state, name, shape).astype(np.int64)
     if (low is not None and np.any(found < low)) or (high is not None and np.any(found >= high)):
-        raise ModelError(f"the array '{name}' of the model has numbers out of its range, {low} to {high} (not included)")
+        raise ModelError(
+            f"the array '{name}' of the model has numbers out of its range, {low} to {high} (not included)"
+        )
     return found
 
 

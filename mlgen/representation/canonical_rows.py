@@ -15,6 +15,8 @@ from mlgen.representation.decay_tree import OUTGOING, DecayTree
 
 _GLUON = 21
 _HEAVIEST_JET_QUARK = 5
+#: Transverse momenta of two jets that differ by less, relatively, are equal: two jets that balance each other.
+SAME_PT = 1e-9
 
 
 def is_jet(pdg_id: IntArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -37,6 +39,8 @@ def jet_rows(rows: IntArray, tree: DecayTree) -> tuple[int, ...]:
 def order_by_pt(momenta: FloatArray, jets: tuple[int, ...]) -> IntArray:
     """Row of the file for each place of the canonical event, ``(n, particles)``.
 
+    Jets of equal transverse momentum (up to `SAME_PT`) stay in the order of the file, whatever rounding does to them.
+
     Args:
         momenta: ``(n, particles, 4)``.
         jets: Rows of the jets; the others stay where they are.
@@ -44,5 +48,17 @@ def order_by_pt(momenta: FloatArray, jets: tuple[int, ...]) -> IntArray:
     order = np.tile(np.arange(momenta.shape[1]), (len(momenta), 1))
     if len(jets) > 1:
         pt = np.hypot(momenta[:, jets, 0], momenta[:, jets, 1])
-        order[:, jets] = np.asarray(jets)[np.argsort(-pt, axis=1, kind="stable")]
+        places = np.argsort(-pt, axis=1, kind="stable")
+        for last in range(len(jets) - 1, 0, -1):
+            for first in range(last):
+                _keep_equal_in_order(pt, places, first)
+        order[:, jets] = np.asarray(jets)[places]
     return order
+
+
+def _keep_equal_in_order(pt: FloatArray, places: IntArray, first: int) -> None:
+    """Exchange a place and the next, in place, where they are equal and the wrong way round."""
+    wrong = np.flatnonzero(places[:, first] > places[:, first + 1])
+    hard, soft = pt[wrong, places[wrong, first]], pt[wrong, places[wrong, first + 1]]
+    wrong = wrong[np.abs(hard - soft) <= SAME_PT * hard]
+    places[wrong, first : first + 2] = places[wrong, first : first + 2][:, ::-1]

@@ -54,8 +54,9 @@ class SampleCuts:
         for number, name in enumerate(_QUANTITIES):
             for rows in [(row, row) for row in outgoing] if name in _ONE else pairs:
                 values = _value(name, momenta, rows)
-                # The edges of a constant are the rounding noise of the file; two particles alone are back to back.
-                if _is_constant(values) or (name == "delta_r" and len(outgoing) == 2):
+                # A particle without transverse momentum has no direction; the edges of a constant are the rounding
+                # noise of the file; two particles alone are back to back.
+                if not np.isfinite(values).all() or _is_constant(values) or (name == "delta_r" and len(outgoing) == 2):
                     continue
                 low = None if name == "eta" else low_edge(values)
                 high = high_edge(values)

@@ -49,13 +49,16 @@ def helicity_axes(direction: FloatArray) -> FloatArray:
         along the momentum.
     """
     transverse = np.hypot(direction[:, 0], direction[:, 1])
-    theta = np.arctan2(transverse, np.where(transverse == 0, np.where(direction[:, 2] < 0, -1.0, 1.0), direction[:, 2]))
-    phi = np.arctan2(direction[:, 1], direction[:, 0])
-    sin_theta, cos_theta, sin_phi, cos_phi = np.sin(theta), np.cos(theta), np.sin(phi), np.cos(phi)
-    x = np.stack([cos_theta * cos_phi, cos_theta * sin_phi, -sin_theta], axis=1)
-    y = np.stack([-sin_phi, cos_phi, np.zeros_like(phi)], axis=1)
-    z = np.stack([sin_theta * cos_phi, sin_theta * sin_phi, cos_theta], axis=1)
-    return np.stack([x, y, z], axis=1)
+    along = np.where(transverse == 0, np.where(direction[:, 2] < 0, -1.0, 1.0), direction[:, 2])
+    length = np.hypot(transverse, along)
+    sin_theta, cos_theta = transverse / length, along / length
+    safe = np.where(transverse == 0, 1.0, transverse)
+    sin_phi, cos_phi = direction[:, 1] / safe, np.where(transverse == 0, 1.0, direction[:, 0] / safe)
+    axes = np.zeros((len(direction), 3, 3))
+    axes[:, 0, 0], axes[:, 0, 1], axes[:, 0, 2] = cos_theta * cos_phi, cos_theta * sin_phi, -sin_theta
+    axes[:, 1, 0], axes[:, 1, 1] = -sin_phi, cos_phi
+    axes[:, 2, 0], axes[:, 2, 1], axes[:, 2, 2] = sin_theta * cos_phi, sin_theta * sin_phi, cos_theta
+    return axes
 
 
 def to_local(momentum: FloatArray, parent: FloatArray, mass: FloatArray) -> FloatArray:

@@ -22,6 +22,9 @@ from mlgen.representation.frames import (
 
 BoolArray = npt.NDArray[np.bool_]
 
+#: Relative precision with which a decoded event conserves momentum and decaying particles have their masses.
+_PRECISION = 1e-9
+
 
 @dataclass(frozen=True)
 class Kinematics:
@@ -158,7 +161,7 @@ class Kinematics:
         return values
 
     def with_seams(self, values: FloatArray, weight: FloatArray) -> Kinematics:
-        """Return a copy that cuts each angle open where fewer events are: at 0 or at pi.
+        """Return a copy that cuts each angle open where the fewest events are: at pi, 0 or a right angle.
 
         A network that sees an angle as a number on a line must not find a peak at both ends of it.
 
@@ -167,11 +170,10 @@ class Kinematics:
             weight: Shape ``(n,)``.
         """
         seams = np.zeros(len(self.names))
+        places = np.pi * np.array([-1.0, 0.0, -0.5, 0.5])
         for angle in self.angles:
-            near_zero = np.cos(values[:, angle]) > np.cos(np.pi / 8)
-            near_pi = np.cos(values[:, angle]) < -np.cos(np.pi / 8)
-            if weight[near_pi].sum() < weight[near_zero].sum():
-                seams[angle] = -np.pi
+            near = [weight[np.cos(values[:, angle] - place) > np.cos(np.pi / 8)].sum() for place in places]
+            seams[angle] = places[int(np.argmin(near))]
         return replace(self, seams=seams)
 
     def decode(
@@ -256,6 +258,13 @@ class Kinematics:
         momenta[:, forward], momenta[:, backward] = incoming_pair(plus, minus, masses[:, forward], masses[:, backward])
         possible = np.isfinite(momenta).all(axis=(1, 2)) & np.isfinite(finished_masses).all(axis=1)
         possible &= (momenta[:, forward, 2] > 0) & (momenta[:, backward, 2] < 0)
+        # Numbers far out of all samples, such as rapidities of 30, exceed what double precision holds.
+        possible &= np.all(momenta[:, :, 3] > 0, axis=1)
+        lost = momenta[:, forward] + momenta[:, backward] - lab[outgoing].sum(axis=0)
+        possible &= np.all(np.abs(lost) <= _PRECISION * lab[outgoing, :, 3].sum(axis=0)[:, None], axis=1)
+        for index in self.tree.decays():
+            off_shell = lab[index, :, 3] ** 2 - np.square(lab[index, :, :3]).sum(axis=1) - mass[index] ** 2
+            possible &= np.abs(off_shell) <= _PRECISION * lab[index, :, 3] ** 2
         return momenta, finished_masses, possible
 
 

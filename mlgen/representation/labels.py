@@ -73,7 +73,7 @@ class Labels:
 
     @cached_property
     def _one_order(self) -> IntArray:
-        """An order of each flavour label, ``(flavours, particles)``: all of them give the same particles in the file."""
+        """One of each flavour label's orders, ``(flavours, particles)``: all give the same particles in the file."""
         return np.asarray(self.orders[np.searchsorted(self.order_flavour, np.arange(len(self.pdg_id)))], np.int64)
 
     @cached_property

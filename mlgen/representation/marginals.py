@@ -16,8 +16,13 @@ FEWEST_KNOTS, MOST_KNOTS = 6, 40
 EVENTS_PER_KNOT = 60
 #: Events beyond the outermost knot. The map goes on as a straight line from there.
 EVENTS_BEYOND = 5.0
-#: Smallest distance of two knots, relative to the range of the coordinate: a value that many events share stays one.
-SMALLEST_STEP = 1e-7
+#: Smallest distance of two knots, relative to the range of the coordinate (at least the second number times its size,
+#: so that rounding does not matter): a value that many events share stays one.
+SMALLEST_STEP, _SMALLEST_RANGE = 1e-9, 1e-3
+#: Distance of two knots, relative to that of the outermost, at which they are one value.
+_SHARED = 1e-5
+#: Standard deviations next to the outermost knots that the slope beyond them is taken from.
+_END = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,19 @@ class NormalMarginals:
     values: FloatArray
 
     @classmethod
-    def fit(cls, values: FloatArray, weight: FloatArray) -> Self:
+    def fit(cls, values: FloatArray, weight: FloatArray, copies: int = 1) -> Self:
         """Take the knots from events.
 
         Args:
             values: Shape ``(n, coordinates)``.
             weight: Signed weights, shape ``(n,)``, of positive sum.
+            copies: How many mirror images of each event are among them: they do not make the ends better known.
         """
-        events = max(float(weight.sum() ** 2 / np.square(weight).sum()), 4.0)
+        events = max(float(weight.sum() ** 2 / np.square(weight).sum()) / copies, 4.0)
         edge = -float(ndtri(min(0.25, EVENTS_BEYOND / events)))
         normal = np.linspace(-edge, edge, int(np.clip(events / EVENTS_PER_KNOT, FEWEST_KNOTS, MOST_KNOTS)))
         cumulative = ndtr(normal)
-        columns = [_increasing(weighted_quantiles(column, weight, cumulative), np.ptp(column)) for column in values.T]
+        columns = [_increasing(weighted_quantiles(column, weight, cumulative), column) for column in values.T]
         return cls(normal, np.array(columns, np.float64).reshape(values.shape[1], len(normal)))
 
     def forward(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -63,6 +69,23 @@ class NormalMarginals:
             result[:, column], slope = pieces.normal_of(values[:, column])
             logarithm -= np.log(slope)
         return result, logarithm
+
+    def spread(self, values: FloatArray, rng: np.random.Generator) -> None:
+        """Spread a value that many events share over the normal numbers that it stands for, in place.
+
+        Left where it is, it would be a peak without a width, which no density can follow. What is spread reads back as
+        the same value, up to a few `SMALLEST_STEP`.
+
+        Args:
+            values: Coordinates, ``(n, coordinates)``.
+            rng: Draws the places.
+        """
+        for column, knots in enumerate(self.values):
+            for first, last in _shared_values(knots):
+                shared = (values[:, column] >= knots[first]) & (values[:, column] <= knots[last])
+                low, high = ndtr(self.normal[[first, last]])
+                drawn = ndtri(rng.uniform(low, high, int(shared.sum())))
+                values[shared, column] = _Pieces(self.normal, knots).value_of(drawn)
 
     def inverse(self, normal: FloatArray) -> FloatArray:
         """Coordinates of normal numbers ``(n, coordinates)``, same shape."""
@@ -83,9 +106,25 @@ def weighted_quantiles(values: FloatArray, weight: FloatArray, cumulative: Float
     return np.asarray(np.maximum.accumulate(knots), np.float64)
 
 
-def _increasing(knots: FloatArray, spread: float) -> FloatArray:
-    step = SMALLEST_STEP * (spread if spread > 0 else 1.0)
-    return np.asarray(np.maximum.accumulate(knots) + step * np.arange(len(knots)))
+def _increasing(knots: FloatArray, values: FloatArray) -> FloatArray:
+    size = max(float(np.abs(values).max()), 1.0)
+    step = SMALLEST_STEP * max(float(np.ptp(values)), _SMALLEST_RANGE * size)
+    result = knots.copy()
+    for k in range(1, len(knots)):
+        result[k] = max(knots[k], result[k - 1] + step)
+    return result
+
+
+def _shared_values(knots: FloatArray) -> list[tuple[int, int]]:
+    """First and last knot of each value that has more than one: these lie one `SMALLEST_STEP` apart."""
+    distance = np.diff(knots)
+    size = max(float(np.abs(knots).max()), 1.0)
+    constant = np.ptp(knots) <= 2 * len(knots) * SMALLEST_STEP * _SMALLEST_RANGE * size
+    if not constant and distance.min() > _SHARED * np.ptp(knots):
+        return []
+    close = np.concatenate([[False], distance <= 1.5 * distance.min(), [False]])
+    first, last = np.flatnonzero(~close[:-1] & close[1:]), np.flatnonzero(close[:-1] & ~close[1:])
+    return list(zip(first.tolist(), last.tolist(), strict=True))
 
 
 class _Pieces:
@@ -102,8 +141,12 @@ class _Pieces:
         self.width, self.height = np.diff(normal), np.diff(knots)
         self.mean_slope = self.height / self.width
         slope = PchipInterpolator(normal, knots).derivative()(normal)
-        # Those of the outermost intervals are where straight lines go on.
-        slope[0], slope[-1] = self.mean_slope[0], self.mean_slope[-1]
+        # Straight lines go on from the ends, with the slope of what lies next to them: of more than the few events of
+        # the outermost interval.
+        near = min(int(np.ceil(_END / self.width[0])), len(self.width))
+        slope[0] = (knots[near] - knots[0]) / (normal[near] - normal[0])
+        slope[-1] = (knots[-1] - knots[-1 - near]) / (normal[-1] - normal[-1 - near])
+        self.before, self.beyond = slope[0], slope[-1]
         self.first, self.last = slope[:-1] / self.mean_slope, slope[1:] / self.mean_slope
 
     def normal_of(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -117,7 +160,8 @@ class _Pieces:
         root = linear + np.sqrt(np.maximum(linear**2 + 4 * share * (1 - first + bend), 0.0))
         place = np.clip(2 * share / np.where(root > 0, root, 1.0), 0.0, 1.0)
         mean = self.mean_slope[k]
-        normal = self.normal[k] + self.width[k] * place + (values - inside) / mean
+        outer = np.where(values < inside, self.before, self.beyond)
+        normal = self.normal[k] + self.width[k] * place + (values - inside) / outer
         other = place * (1 - place)
         slope = (last * place**2 + 2 * other + first * (1 - place) ** 2) / (1 + (first + last - 2) * other) ** 2
         return np.asarray(normal), np.asarray(mean * slope)
@@ -129,4 +173,5 @@ class _Pieces:
         place = (inside - self.normal[k]) / self.width[k]
         first, other = self.first[k], place * (1 - place)
         share = (place**2 + first * other) / (1 + (first + self.last[k] - 2) * other)
-        return np.asarray(self.knots[k] + self.height[k] * share + (normal - inside) * self.mean_slope[k])
+        outer = np.where(normal < inside, self.before, self.beyond)
+        return np.asarray(self.knots[k] + self.height[k] * share + (normal - inside) * outer)

@@ -134,7 +134,7 @@ def _scale_rule(functions: Mapping[str, FloatArray], scale: FloatArray) -> tuple
     """Function, factor, and whether these give the scale exactly."""
     if np.ptp(scale) <= EXACT * 1e-3 * abs(float(scale[0])):
         return "constant", float(scale[0]), True
-    if np.any(scale <= 0):
+    if not np.all(scale > 0):
         return "constant", 1.0, False
     best = ("constant", float(np.exp(np.median(np.log(scale)))), float(np.std(np.log(scale))))
     for name, values in functions.items():

@@ -12,11 +12,11 @@ def resonance(pdg_id: int) -> tuple[float, float] | None:
     The values are those of the Particle Data Group's table in the package ``particle``. A sample may have others: they
     only choose where a map is steep, and what is left of the peak is fitted.
     """
-    from particle import Particle, ParticleNotFound
+    from particle import InvalidParticle, Particle, ParticleNotFound
 
     try:
         found = Particle.from_pdgid(pdg_id)
-    except ParticleNotFound:
+    except (ParticleNotFound, InvalidParticle):
         return None
     if found.mass is None or not found.width:
         return None

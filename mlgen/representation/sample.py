@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,8 @@ from mlgen.errors import TrainingError
 from mlgen.events import EventBatch, FloatArray
 from mlgen.representation.canonical_rows import jet_rows, order_by_pt
 from mlgen.representation.classes import (
-    COLOR1,
     MOTHER1,
     MOTHER2,
-    PDG_ID,
     STATUS,
     EventClass,
     IntArray,
@@ -23,16 +21,16 @@ from mlgen.representation.classes import (
     padded,
 )
 from mlgen.representation.coordinates import Coordinates, Whitening
-from mlgen.representation.couplings import CouplingTable
+from mlgen.representation.couplings import CouplingTable, coupling_tables
 from mlgen.representation.cuts import SampleCuts
 from mlgen.representation.decay_tree import OUTGOING, RESONANCE, DecayTree
 from mlgen.representation.kinematics import Kinematics
-from mlgen.representation.labels import Labels, find_labels
+from mlgen.representation.labels import find_labels
 from mlgen.representation.mirrors import Mirror, mirrored, mirrors_of
-from mlgen.representation.numbers import EVENT_NUMBERS, EventNumbers
+from mlgen.representation.numbers import EVENT_NUMBERS, EventNumbers, scale_functions
 from mlgen.representation.resonances import resonance
 from mlgen.representation.topology import Topology, TopologyEvents
-from mlgen.representation.usable import Problem, Sample, decay_trees, losses, usable_events
+from mlgen.representation.usable import Sample, decay_trees, losses, usable_events
 
 #: Masses that differ by less are one mass; below it, a mass is zero (programs write rounding noise, such as 1e-7).
 MASS_TOLERANCE = 1e-4
@@ -53,13 +51,20 @@ class Representation:
     remarks: tuple[str, ...]
 
 
-def represent(batch: EventBatch, beams: Sequence[tuple[int, float]], *, mirrors: bool = True) -> Representation:
+def represent(
+    batch: EventBatch,
+    beams: Sequence[tuple[int, float]],
+    *,
+    mirrors: bool = True,
+    rng: np.random.Generator | None = None,
+) -> Representation:
     """Find the topologies of a sample and turn its events into numbers.
 
     Args:
         batch: All events, from `collected`.
         beams: PDG id and energy of both beams, GeV; empty when unknown.
         mirrors: Whether to make the mirror images that the sample has as often as its events.
+        rng: Draws on which side of the cut of an angle an event near it is shown; a fixed source where None.
 
     Raises:
         TrainingError: More than 1 % of the weight is in events that cannot be represented, or the weights of no
@@ -91,15 +96,14 @@ def represent(batch: EventBatch, beams: Sequence[tuple[int, float]], *, mirrors:
         raise TrainingError("the weights of no class of events have a positive sum; nothing can be generated")
     found.sort(key=lambda members: -members.weight.sum())
     tables = _shared_tables(found)
-    topologies, events = zip(*(members.fitted(tables, images) for members in found), strict=True)
+    rng = rng or np.random.default_rng(0)
+    topologies, events = zip(*(members.fitted(tables, images, rng) for members in found), strict=True)
     remarks += [remark for members in found for remark in members.remarks]
     return Representation(_normalised(topologies), events, tuple(remarks))
 
 
 def _normalised(topologies: Sequence[Topology]) -> list[Topology]:
     """Shares that sum to one: labels of negative sum are left out."""
-    from dataclasses import replace
-
     total = sum(topology.probability for topology in topologies)
     return [
         replace(topology, labels=replace(topology.labels, share=topology.labels.share / total))
@@ -121,11 +125,9 @@ def _shared_tables(found: Sequence[_Members]) -> dict[str, CouplingTable]:
     """Couplings as a function of the scale, from the first topology that has one."""
     tables: dict[str, CouplingTable] = {}
     for members in found:
-        for name, arguments in (("alpha_qcd", ("scale",)), ("alpha_qed", ("scale", "alpha_qcd"))):
-            for argument in arguments:
-                table = CouplingTable.fit(argument, members.numbers[argument], members.numbers[name])
-                if table is not None and len(table.values) > 1:
-                    tables.setdefault(name, table)
+        for name, table in coupling_tables(members.numbers).items():
+            if len(table.values) > 1:
+                tables.setdefault(name, table)
     return tables
 
 
@@ -150,7 +152,10 @@ class _Members:
         particles = len(rows)
         self.jets = jet_rows(rows, tree)
         batch = sample.batch
-        flat = {name: padded(batch.column(name), batch.counts, 0)[chosen, :particles] for name in _COLUMNS}
+        flat = {
+            name: padded(batch.column(name), batch.counts, 0)[chosen, :particles]
+            for name in ("pdg_id", "color1", "color2", "spin")
+        }
         momenta = sample.momenta[chosen, :particles]
         order = order_by_pt(momenta, self.jets)
         each = np.arange(len(chosen))[:, None]
@@ -178,8 +183,8 @@ class _Members:
         example = " ".join(str(i) for i in pdg_id[np.flatnonzero(gone)[0]])
         share = abs(float(self.weight[gone].sum())) / self.total
         self.remarks.append(
-            f"left out {int(gone.sum())} events of classes whose weights have no positive sum ({share:.2g} of the cross "
-            f"section), such as {example}"
+            f"left out {int(gone.sum())} events of classes whose weights have no positive sum ({share:.2g} of the "
+            f"cross section), such as {example}"
         )
         kept = ~gone
         for name in ("momenta", "masses", "number", "weight", "flavour", "color", "spin"):
@@ -188,7 +193,7 @@ class _Members:
         self.variations = self.variations[:, kept]
 
     def fitted(
-        self, tables: Mapping[str, CouplingTable], images: Sequence[Mirror]
+        self, tables: Mapping[str, CouplingTable], images: Sequence[Mirror], rng: np.random.Generator
     ) -> tuple[Topology, TopologyEvents]:
         """Fit the map, and make points of the events and their mirror images."""
         rows, labels = self.first.rows, self.labels
@@ -206,12 +211,27 @@ class _Members:
         kinematics = Kinematics(tree, self.first.reversed_beams, variable, int(np.argmax(mean_mass)))
         expected = constants[self.flavour]
         masses = np.where(np.isnan(expected), self.masses, expected)
-        values = kinematics.encode(self.momenta, masses)
-        kinematics = kinematics.with_seams(values, np.abs(self.weight))
+        pictures = [self.momenta, *(mirrored(self.momenta, tree.incoming, mirror) for mirror in images)]
+        values = [kinematics.encode(momenta, masses) for momenta in pictures]
+        kinematics = kinematics.with_seams(np.concatenate(values), np.tile(np.abs(self.weight), len(values)))
+        values = [kinematics.wrapped(one) for one in values]
         outgoing = [int(row) for row in np.flatnonzero(status == OUTGOING)]
         cuts = SampleCuts.fit(self.momenta, outgoing)
         frequent = labels.pdg_id[int(np.argmax(labels.share))]
-        coordinates = Coordinates.fit(kinematics, self.jets, frequent, cuts, kinematics.wrapped(values), resonance)
+        both_ways = any(mirror.exchanges_beams for mirror in images)
+        coordinates = Coordinates.fit(kinematics, self.jets, frequent, cuts, values[0], resonance, both_ways=both_ways)
+        functions = scale_functions(self.momenta, outgoing, tree.top_momenta(self.momenta))
+        numbers = EventNumbers.fit(functions, self.numbers, tables)
+        others = numbers.encode(functions, self.numbers)
+        unbounded = [np.hstack([coordinates.forward(one)[0], others]) for one in values]
+        for column in unbounded:
+            coordinates.unfold(column, rng)
+            if not np.isfinite(column).all():
+                raise TrainingError(
+                    f"{self.first.describe()}: a coordinate, scale or coupling of an event is not finite"
+                )
+        weight = np.tile(self.weight, len(pictures))
+        whitening = Whitening.fit(np.concatenate(unbounded), weight, copies=len(pictures))
         topology = Topology(
             rows[:, [STATUS, MOTHER1, MOTHER2]],
             self.jets,
@@ -219,42 +239,18 @@ class _Members:
             constants,
             kinematics,
             coordinates,
-            _no_whitening(),
-            EventNumbers("constant", 1.0, {}, ()),
+            whitening,
+            numbers,
             cuts,
             self.beam_energies,
         )
-        functions = topology.functions(self.momenta)
-        numbers = EventNumbers.fit(functions, self.numbers, tables)
-        pictures = [self.momenta, *(mirrored(self.momenta, tree.incoming, mirror) for mirror in images)]
-        others = numbers.encode(functions, self.numbers)
-        unbounded = [
-            np.hstack([coordinates.forward(kinematics.encode(momenta, masses))[0], others]) for momenta in pictures
-        ]
         for column in unbounded:
-            if not np.isfinite(column).all():
-                raise TrainingError(
-                    f"{self.first.describe()}: a coordinate, scale or coupling of an event is not finite"
-                )
-        whitening = Whitening.fit(np.concatenate(unbounded), np.tile(self.weight, len(pictures)))
-        from dataclasses import replace
-
-        topology = replace(topology, whitening=whitening, numbers=numbers)
-        points = np.stack([whitening.forward(values)[0] for values in unbounded])
+            whitening.marginals.spread(column, rng)
+        points = np.stack([whitening.forward(column)[0] for column in unbounded])
         exchanged = np.array([False, *(mirror.exchanges_beams for mirror in images)])
         return topology, TopologyEvents(
             points, exchanged, self.flavour, self.color, self.spin, self.weight, self.number, self.variations
         )
-
-
-_COLUMNS = ("pdg_id", "color1", "color2", "spin")
-
-
-def _no_whitening() -> Whitening:
-    """Stands in until the map is fitted."""
-    from mlgen.representation.marginals import NormalMarginals
-
-    return Whitening(NormalMarginals(np.zeros(0), np.zeros((0, 0))), np.zeros(0), np.zeros((0, 0)))
 
 
 def constant_masses(masses: FloatArray, pdg_id: IntArray, index: IntArray) -> FloatArray:

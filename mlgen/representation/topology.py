@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mlgen.errors import ModelError
 from mlgen.events import FloatArray
 from mlgen.representation.arrays import Arrays, floats, integers, part
+from mlgen.representation.canonical_rows import SAME_PT, jet_rows
 from mlgen.representation.classes import COLOR1, IntArray, canonical_colors, unique_rows
 from mlgen.representation.coordinates import Coordinates, Whitening
 from mlgen.representation.cuts import SampleCuts
@@ -163,7 +164,7 @@ class Topology:
             if len(self.jets) > 1:
                 pt = np.hypot(momenta[:, self.jets, 0], momenta[:, self.jets, 1])
                 # A jet whose momentum balances all others can come out softer than the next one.
-                inside &= np.all(pt[:, :-1] >= pt[:, 1:] * (1 - 1e-9), axis=1)
+                inside &= np.all(pt[:, :-1] >= pt[:, 1:] * (1 - SAME_PT), axis=1)
             if len(self.beam_energies) == 2:
                 tree = self.kinematics.tree
                 rows = tree.incoming[::-1] if self.kinematics.reversed_beams else tree.incoming
@@ -240,9 +241,14 @@ class Topology:
         knots = floats(state, "knots.values", (d, len(normal)))
         if len(normal) < 2 or np.any(np.diff(normal) <= 0) or np.any(np.diff(knots, axis=1) <= 0):
             raise ModelError("the arrays 'knots.normal' and 'knots.values' of the model do not ascend")
+        jets = tuple(int(row) for row in integers(state, "jets", (None,)))
+        if jets != jet_rows(rows, tree):
+            raise ModelError(
+                f"the array 'jets' of the model is {jets}; the particles have the jets {jet_rows(rows, tree)}"
+            )
         return cls(
             structure,
-            tuple(int(row) for row in integers(state, "jets", (None,), 0, particles)),
+            jets,
             labels,
             floats(state, "masses", (flavours, particles)),
             kinematics,

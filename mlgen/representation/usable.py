@@ -18,6 +18,8 @@ from mlgen.representation.kinematics import BoolArray
 MOMENTUM_TOLERANCE = 1e-5
 #: Share of the weight that may be left out because it cannot be represented.
 LARGEST_LOSS = 0.01
+#: Events of one kind below which nothing is concluded from what they have in common.
+_FEW = 10
 
 #: Numbers of events that cannot be represented, ascending, and why.
 Problem = tuple[IntArray, str]
@@ -64,7 +66,10 @@ def decay_trees(sample: Sample) -> tuple[dict[int, DecayTree], list[Problem]]:
 def usable_events(
     sample: Sample, trees: dict[int, DecayTree], beam_energies: Sequence[float]
 ) -> tuple[BoolArray, list[Problem]]:
-    """Find the events that their coordinates can give back."""
+    """Find the events that their coordinates can give back.
+
+    Not those of a fixed collision energy: there the coordinates of `Kinematics` depend on each other.
+    """
     usable = np.isin(sample.index, list(trees))
     problems: list[Problem] = []
 
@@ -104,6 +109,11 @@ def usable_events(
             products = momenta[:, [row for child in node.children for row in tree.products(child)]].sum(axis=1)
             lost = np.abs(momenta[:, node.row] - products).max(axis=1) > MOMENTUM_TOLERANCE * total_energy
             reject(here, lost, f"the momentum of resonance {node.row + 1} is not the sum of its products'")
+        if len(here) >= _FEW:
+            energies = energy[:, tree.incoming]
+            fixed = np.any(np.ptp(energies, axis=0) <= MOMENTUM_TOLERANCE * energies.max(axis=0))
+            reason = "an incoming particle has the same energy in all events (collisions without parton densities)"
+            reject(here, np.full(len(here), fixed), reason)
         if len(beam_energies) == 2:
             forward, backward = (1, 0) if reversed_beams else (0, 1)
             over = (incoming[:, forward, 3] >= beam_energies[0]) | (incoming[:, backward, 3] >= beam_energies[1])

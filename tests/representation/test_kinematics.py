@@ -1,4 +1,4 @@
-"""Momenta <-> coordinates, with events of an independent phase-space generator (RAMBO)."""
+"""Momenta <-> coordinates, with events of an independent phase-space generator (`conftest`)."""
 
 import numpy as np
 import pytest
@@ -6,41 +6,10 @@ import pytest
 from mlgen.events import invariant_mass
 from mlgen.representation import DecayTree, Kinematics
 from mlgen.representation.decay_tree import StructureError
-from mlgen.representation.frames import breakup_momentum, from_local, helicity_axes, to_local
+from mlgen.representation.frames import from_local, helicity_axes, to_local
 from mlgen.representation.kinematics import incoming_pair
 
 N = 300
-
-
-def boosted(momenta, velocity):
-    """Lorentz boost by matrices, ``(n, k, 4)`` as (px, py, pz, E) and ``(n, 3)``."""
-    gamma = 1 / np.sqrt(1 - (velocity**2).sum(axis=1))
-    matrix = np.zeros((len(velocity), 4, 4))
-    factor = gamma**2 / (1 + gamma)
-    matrix[:, :3, :3] = np.eye(3) + factor[:, None, None] * velocity[:, :, None] * velocity[:, None, :]
-    matrix[:, :3, 3] = matrix[:, 3, :3] = gamma[:, None] * velocity
-    matrix[:, 3, 3] = gamma
-    return np.einsum("nij,nkj->nki", matrix, momenta)
-
-
-def rambo(mass, masses, rng):
-    """Momenta at rest, ``(n, k, 4)``, of total mass ``(n,)``: RAMBO, Comput. Phys. Commun. 40 (1986) 359."""
-    n, k = len(mass), len(masses)
-    cos, phi = rng.uniform(-1, 1, (n, k)), rng.uniform(0, 2 * np.pi, (n, k))
-    energy = -np.log(rng.random((n, k)) * rng.random((n, k)))
-    sin = np.sqrt(1 - cos**2)
-    q = np.stack([energy * sin * np.cos(phi), energy * sin * np.sin(phi), energy * cos, energy], axis=2)
-    total = q.sum(axis=1)
-    size = np.sqrt(total[:, 3] ** 2 - (total[:, :3] ** 2).sum(axis=1))
-    p = boosted(q, -total[:, :3] / total[:, 3:]) * (mass / size)[:, None, None]
-    low, high = np.zeros(n), np.ones(n)
-    for _ in range(200):
-        middle = (low + high) / 2
-        energies = np.sqrt(np.square(masses) + (middle[:, None] * p[:, :, 3]) ** 2).sum(axis=1)
-        low, high = np.where(energies < mass, middle, low), np.where(energies < mass, high, middle)
-    p[:, :, :3] *= high[:, None, None]
-    p[:, :, 3] = np.sqrt(np.square(masses) + (p[:, :, :3] ** 2).sum(axis=2))
-    return p
 
 
 def particle(pdg_id, status, mothers):
@@ -96,39 +65,8 @@ EVENTS = {
 }
 
 
-def phase_space(rows, masses, rng, *, reversed_beams=False):
-    """Momenta ``(N, particles, 4)`` of events with these rows."""
-    momenta = np.zeros((N, len(rows), 4))
-    top = [i for i, row in enumerate(rows) if row[2] == 1 and row[3] == 2]
-    mass_sum = sum(masses[i] for i in top)
-    total = np.full(N, masses[top[0]]) if len(top) == 1 else mass_sum + rng.uniform(20, 500, N)
-    momenta[:, top] = rambo(total, [masses[i] for i in top], rng) if len(top) > 1 else 0
-    if len(top) == 1:
-        momenta[:, top[0], 3] = total
-    beta = np.zeros((N, 3))
-    beta[:, 2] = np.tanh(rng.normal(0, 1, N))
-    momenta[:, top] = boosted(momenta[:, top], beta)
-    for parent in range(len(rows)):
-        children = [i for i, row in enumerate(rows) if row[2] == parent + 1 and row[3] in (0, parent + 1)]
-        if children:
-            decay = rambo(np.full(N, masses[parent]), [masses[i] for i in children], rng)
-            momenta[:, children] = boosted(decay, momenta[:, parent, :3] / momenta[:, parent, 3:])
-    # Incoming pair: momentum of a two-body system in its rest frame, boosted like the rest.
-    momentum = breakup_momentum(total, np.full(N, masses[0]), np.full(N, masses[1]))
-    pair = np.zeros((N, 2, 4))
-    sign = -1 if reversed_beams else 1
-    pair[:, 0, 2], pair[:, 1, 2] = sign * momentum, -sign * momentum
-    pair[:, 0, 3], pair[:, 1, 3] = np.hypot(momentum, masses[0]), np.hypot(momentum, masses[1])
-    momenta[:, :2] = boosted(pair, beta)
-    return momenta
-
-
-def turned(momenta, row):
-    """Turn events so that one particle has azimuth 0."""
-    angle = -np.arctan2(momenta[:, row, 1], momenta[:, row, 0])
-    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    x, y = momenta[:, :, 0], momenta[:, :, 1]
-    return np.stack([cos * x - sin * y, sin * x + cos * y, momenta[:, :, 2], momenta[:, :, 3]], axis=2)
+def table_of(masses):
+    return np.tile(np.array(masses, float), (N, 1))
 
 
 def kinematics_of(rows, *, reversed_beams=False, recoiler=0):
@@ -138,9 +76,9 @@ def kinematics_of(rows, *, reversed_beams=False, recoiler=0):
 
 @pytest.mark.parametrize("name", EVENTS)
 @pytest.mark.parametrize("reversed_beams", [False, True])
-def test_round_trip(name, reversed_beams):
+def test_round_trip(toys, name, reversed_beams):
     rows, masses = EVENTS[name]
-    momenta = phase_space(rows, masses, np.random.default_rng(1), reversed_beams=reversed_beams)
+    momenta = toys.phase_space(rows, table_of(masses), np.random.default_rng(1), reversed_beams=reversed_beams)
     table = np.broadcast_to(masses, (N, len(masses)))
     last = len(kinematics_of(rows).tree.top) - 1
     for recoiler in {0, last}:
@@ -159,7 +97,7 @@ def test_round_trip(name, reversed_beams):
         assert possible.all()
         if len(rows) > 3:
             reference = len(rows) - 1
-            error = np.abs(turned(found, reference) - turned(momenta, reference)).max(axis=(1, 2))
+            error = np.abs(toys.turned(found, reference) - toys.turned(momenta, reference)).max(axis=(1, 2))
         else:
             error = np.abs(found - momenta).max(axis=(1, 2))
         assert np.all(error < 1e-9 * momenta[:, :2, 3].sum(axis=1))
@@ -167,13 +105,13 @@ def test_round_trip(name, reversed_beams):
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_any_coordinates_give_valid_events(name):
+def test_any_coordinates_give_valid_events(toys, name):
     """Shuffling each coordinate on its own makes events that never were, but valid ones."""
     rows, masses = EVENTS[name]
     rng = np.random.default_rng(3)
     table = np.broadcast_to(masses, (N, len(masses)))
     kinematics = kinematics_of(rows)
-    values = rng.permuted(kinematics.encode(phase_space(rows, masses, rng), table), axis=0)
+    values = rng.permuted(kinematics.encode(toys.phase_space(rows, table_of(masses), rng), table), axis=0)
     constants = np.where(kinematics.variable_mass, np.nan, table)
     momenta, _, possible = kinematics.decode(values, constants, rng.uniform(-np.pi, np.pi, N))
     assert possible.mean() > 0.5
@@ -197,31 +135,34 @@ def test_parent_lighter_than_its_products_is_impossible():
     assert possible.tolist() == [False, True]
 
 
-def test_decay_angle_is_that_of_the_helicity_frame():
+def test_decay_angle_is_that_of_the_helicity_frame(toys):
     """The energy of a decay product fixes its angle to the flight of its parent: E = gamma (E* + beta p* cos)."""
     rows, masses = EVENTS["2 -> 3"]
     rows = [*rows[:3], particle(24, 2, HARD), rows[4], particle(1, 1, (4, 4)), particle(-2, 1, (4, 4))]
     masses = [*masses, 0, 0]
-    momenta = phase_space(rows, masses, np.random.default_rng(4))
+    momenta = toys.phase_space(rows, table_of(masses), np.random.default_rng(4))
     kinematics = kinematics_of(rows)
     values = kinematics.encode(momenta, np.broadcast_to(masses, (N, len(masses))))
     total = momenta[:, :2].sum(axis=1)
-    rest = boosted(momenta, -total[:, :3] / total[:, 3:])
+    rest = toys.boosted(momenta, -total[:, :3] / total[:, 3:])
     parent, product = rest[:, 3], rest[:, 5]
     momentum = np.sqrt((parent[:, :3] ** 2).sum(axis=1))
     expected = (2 * product[:, 3] - parent[:, 3]) / momentum
     assert values[:, kinematics.names.index("cos_theta 4")] == pytest.approx(expected, abs=1e-7)
 
 
-def test_seam_is_where_no_events_are():
+def test_seam_is_where_no_events_are(toys):
     rows, masses = EVENTS["2 -> 3"]
-    momenta = phase_space(rows, masses, np.random.default_rng(1))
+    momenta = toys.phase_space(rows, table_of(masses), np.random.default_rng(1))
     kinematics = kinematics_of(rows)
     values = kinematics.encode(momenta, np.broadcast_to(masses, (N, len(masses))))
     (angle,) = kinematics.angles
-    for peak, seam in ((0.0, -np.pi), (np.pi, 0.0)):
+    for peak, seam in ((0.0, -np.pi), (np.pi, 0.0), (np.pi / 2, -np.pi)):
         values[:, angle] = peak + np.linspace(-0.3, 0.3, N)
         assert kinematics.with_seams(values, np.ones(N)).seams[angle] == seam
+    # Two peaks, as of a sample and its mirror image.
+    values[:, angle] = np.where(np.arange(N) % 2, 0, np.pi) + np.linspace(-0.3, 0.3, N)
+    assert kinematics.with_seams(values, np.ones(N)).seams[angle] == -np.pi / 2
 
 
 def test_local_frame_has_the_parent_at_rest_and_its_flight_as_z():

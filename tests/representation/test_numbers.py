@@ -1,62 +1,21 @@
-"""Quantile transforms and tables of couplings."""
+"""Scale and couplings of events: functions that are found, and what becomes a coordinate."""
 
 import numpy as np
 import pytest
 
-from mlgen.events import EventBatch
-from mlgen.representation import CouplingTable, QuantileTransform
+from mlgen.errors import ModelError, TrainingError
+from mlgen.representation import CouplingTable, EventNumbers, represent
 from mlgen.representation.couplings import coupling_tables
 
 LOWEST_ALPHA_S_SCALE = 5.0
-
-
-class TestQuantiles:
-    def test_normal_numbers_are_normal(self):
-        """An exponential with a sharp edge becomes a standard normal: Kolmogorov's distance at 99.9 %."""
-        rng = np.random.default_rng(1)
-        values = 20 + rng.exponential(30, (5000, 1))
-        transform = QuantileTransform.fit(values, np.ones(5000))
-        normal = np.sort(transform.forward(20 + rng.exponential(30, (5000, 1)), rng)[:, 0])
-        quantile = np.quantile(np.random.default_rng(2).standard_normal(1_000_000), (np.arange(5000) + 0.5) / 5000)
-        rank = np.searchsorted(quantile, normal) / 5000
-        assert np.max(np.abs(rank - np.arange(5000) / 5000)) < 1.95 * np.sqrt(2 / 5000)
-
-    def test_inverse(self):
-        rng = np.random.default_rng(1)
-        values = np.column_stack([rng.exponential(30, 3000), rng.normal(0, 2, 3000)])
-        transform = QuantileTransform.fit(values, np.ones(3000))
-        assert transform.inverse(transform.forward(values, rng)) == pytest.approx(values, rel=1e-9, abs=1e-9)
-        assert np.all(np.diff(transform.values, axis=1) > 0)
-
-    def test_never_leaves_the_range(self):
-        rng = np.random.default_rng(1)
-        values = rng.uniform(3, 4, (1000, 1))
-        transform = QuantileTransform.fit(values, np.ones(1000))
-        found = transform.inverse(np.array([[-50.0], [50.0]]))
-        assert found.ravel().tolist() == [values.min(), values.max()]
-
-    def test_a_value_that_many_events_share_keeps_its_share(self):
-        """A third of the events has the scale 91.2; so have a third of normal numbers."""
-        rng = np.random.default_rng(1)
-        values = np.where(rng.random(6000) < 1 / 3, 91.2, rng.uniform(20, 200, 6000))[:, None]
-        transform = QuantileTransform.fit(values, np.ones(6000))
-        normal = transform.forward(values, rng)
-        assert abs(normal.std() - 1) < 0.05
-        again = transform.inverse(rng.standard_normal((6000, 1)))
-        # Five sigma of both samples, and the step between two knots.
-        assert abs(np.mean(again == 91.2) - 1 / 3) < 5 * np.sqrt(2 * 2 / 9 / 6000) + 0.004
-
-    def test_weights_count_also_negative_ones(self):
-        """Two uniform halves of weight 2 and -1 cancelling half of the upper one."""
-        rng = np.random.default_rng(1)
-        lower, upper, cancelled = rng.uniform(0, 1, 4000), rng.uniform(1, 2, 4000), rng.uniform(1, 2, 2000)
-        values = np.concatenate([lower, upper, cancelled])[:, None]
-        weight = np.concatenate([np.ones(8000), -np.ones(2000)])
-        transform = QuantileTransform.fit(values, weight)
-        found = transform.inverse(rng.standard_normal((20_000, 1)))
-        # 4000 of 6000 in the lower half; the errors of the training sample dominate.
-        assert np.mean(found < 1) == pytest.approx(2 / 3, abs=0.02)
-        assert np.all(np.diff(transform.values) >= 0)
+N = 2000
+ROWS = [
+    [21, -1, 0, 0, 0, 0],
+    [21, -1, 0, 0, 0, 0],
+    [11, 1, 1, 2, 0, 0],
+    [-11, 1, 1, 2, 0, 0],
+    [21, 1, 1, 2, 0, 0],
+]
 
 
 def one_loop(scale):
@@ -64,16 +23,13 @@ def one_loop(scale):
 
 
 class TestCouplings:
-    def batch(self, scale, alpha_qcd, alpha_qed=0.0078):
-        nothing = {name: np.zeros(0) for name in ("px", "py", "pz", "energy")}
-        n = len(scale)
-        return EventBatch.from_columns(
-            np.zeros(n, int), nothing, weight=1.0, scale=scale, alpha_qcd=alpha_qcd, alpha_qed=alpha_qed
-        )
+    def tables(self, scale, alpha_qcd, alpha_qed=0.0078):
+        numbers = {"scale": scale, "alpha_qcd": alpha_qcd, "alpha_qed": alpha_qed}
+        return coupling_tables({name: np.broadcast_to(values, scale.shape) for name, values in numbers.items()})
 
     def test_running_coupling_is_found(self):
         scale = np.random.default_rng(1).uniform(LOWEST_ALPHA_S_SCALE, 300, 1000)
-        tables = coupling_tables(self.batch(scale, one_loop(scale)))
+        tables = self.tables(scale, one_loop(scale))
         assert tables["alpha_qcd"].argument == "scale"
         between = np.linspace(10, 250, 77)
         assert tables["alpha_qcd"].at(between) == pytest.approx(one_loop(between), rel=1e-9)
@@ -82,14 +38,14 @@ class TestCouplings:
     def test_coupling_of_another_scale_is_not_a_function(self):
         rng = np.random.default_rng(1)
         scale = rng.uniform(LOWEST_ALPHA_S_SCALE, 300, 1000)
-        assert "alpha_qcd" not in coupling_tables(self.batch(scale, one_loop(scale * rng.uniform(0.5, 2, 1000))))
+        assert "alpha_qcd" not in self.tables(scale, one_loop(scale * rng.uniform(0.5, 2, 1000)))
 
     def test_one_coupling_as_a_function_of_the_other(self):
         rng = np.random.default_rng(1)
         scale = rng.uniform(LOWEST_ALPHA_S_SCALE, 300, 1000)
         hidden = scale * rng.uniform(0.5, 2, 1000)
         electromagnetic = 1 / (128 - 2 * np.log(hidden))
-        tables = coupling_tables(self.batch(scale, one_loop(hidden), electromagnetic))
+        tables = self.tables(scale, one_loop(hidden), electromagnetic)
         assert tables["alpha_qed"].argument == "alpha_qcd"
         assert tables["alpha_qed"].at(one_loop(hidden)) == pytest.approx(electromagnetic, rel=1e-6)
 
@@ -97,3 +53,139 @@ class TestCouplings:
         table = CouplingTable.fit("scale", np.array([1.0, 2.0]), np.array([0.118, 0.118]))
         assert table is not None
         assert table.at(np.array([5.0])).tolist() == [0.118]
+
+    def test_unknown_scale(self):
+        """The Les Houches Accord writes -1 for what is not known."""
+        table = CouplingTable.fit("scale", np.full(10, -1.0), np.linspace(0.1, 0.12, 10))
+        assert table is None
+
+
+def transverse_mass(momenta):
+    return np.sqrt(momenta[..., 3] ** 2 - momenta[..., 2] ** 2)
+
+
+def half_of_ht(momenta):
+    return np.hypot(momenta[:, 2:, 0], momenta[:, 2:, 1]).sum(axis=1) / 2
+
+
+def pair_mass(momenta):
+    pair = momenta[:, 2] + momenta[:, 3]
+    return np.sqrt(pair[:, 3] ** 2 - (pair[:, :3] ** 2).sum(axis=1))
+
+
+class TestScales:
+    def sample(self, toys, scale, alpha_qcd=0.118, seed=1):
+        masses = np.zeros((N, 5))
+        momenta = toys.phase_space(ROWS, masses, np.random.default_rng(seed))
+        scales = scale(momenta)
+        batch = toys.batch_of(
+            ROWS, momenta, masses, scale=scales, alpha_qcd=alpha_qcd(scales) if callable(alpha_qcd) else alpha_qcd
+        )
+        found = represent(batch, toys.beams)
+        return found.topologies[0], found.events[0], scales
+
+    @pytest.mark.parametrize(
+        ("scale", "function", "factor"),
+        [
+            (lambda p: np.full(len(p), 91.1876), "constant", 91.1876),
+            (half_of_ht, "sum of transverse", 0.5),
+            (pair_mass, "mass of the heaviest", 1.0),
+            (lambda p: 2 * transverse_mass(p[:, 2] + p[:, 3]), "transverse mass", 2.0),
+            # The lepton pair balances the jet: the sum of both, before the decay, is twice as large.
+            (lambda p: np.hypot(p[:, 4, 0], p[:, 4, 1]), "sum of transverse momenta before decays", 0.5),
+            (lambda p: 1.37 * np.sqrt(4 * p[:, 0, 3] * p[:, 1, 3]), "collision energy", 1.37),
+        ],
+    )
+    def test_functions_are_found(self, toys, scale, function, factor):
+        topology, events, scales = self.sample(toys, scale)
+        assert topology.numbers.coordinates == ()
+        assert function in topology.numbers.scale_function
+        assert topology.numbers.scale_factor == pytest.approx(factor, rel=1e-6)
+        again = topology.decode(events.points[0], events.flavour, np.zeros(N))
+        assert again.numbers["scale"] == pytest.approx(scales, rel=1e-8)
+        # Also for events that are no copies: those of the mirror, by the function of their momenta.
+        points = np.random.default_rng(2).normal(0, 1, (N, topology.dimension))
+        other = topology.decode(points, np.zeros(N, int), np.zeros(N))
+        expected = scale(other.momenta)[other.possible]
+        assert other.numbers["scale"][other.possible] == pytest.approx(expected, rel=1e-8)
+
+    def test_noise_becomes_a_coordinate(self, toys):
+        rng = np.random.default_rng(3)
+        topology, events, scales = self.sample(toys, lambda p: half_of_ht(p) * np.exp(rng.normal(0, 0.05, len(p))))
+        assert topology.numbers.coordinates == ("scale",)
+        assert "sum of transverse" in topology.numbers.scale_function
+        assert topology.names[-1] == "scale"
+        again = topology.decode(events.points[0], events.flavour, np.zeros(N))
+        assert again.numbers["scale"] == pytest.approx(scales, rel=1e-9)
+        points = rng.normal(0, 1, (N, topology.dimension))
+        other = topology.decode(points, np.zeros(N, int), np.zeros(N))
+        ratio = np.log(other.numbers["scale"] / half_of_ht(other.momenta))[other.possible]
+        # A standard deviation of 0.05 within five standard errors of both samples, and what is smoothed.
+        assert np.std(ratio) == pytest.approx(0.05, rel=5 / np.sqrt(N) + 0.03)
+
+    def test_running_coupling_follows_the_scale(self, toys):
+        topology, _, _ = self.sample(toys, half_of_ht, one_loop)
+        assert topology.numbers.coordinates == ()
+        points = np.random.default_rng(4).normal(0, 1, (N, topology.dimension))
+        other = topology.decode(points, np.zeros(N, int), np.zeros(N))
+        known = topology.numbers.tables["alpha_qcd"].values
+        inside = other.possible & (other.numbers["scale"] > known[0]) & (other.numbers["scale"] < known[-1])
+        assert inside.mean() > 0.9
+        expected = one_loop(other.numbers["scale"][inside])
+        assert other.numbers["alpha_qcd"][inside] == pytest.approx(expected, rel=1e-4)
+
+    def test_coupling_that_is_no_function_becomes_a_coordinate(self, toys):
+        rng = np.random.default_rng(5)
+        coupling = rng.uniform(0.1, 0.13, N)
+        topology, events, _ = self.sample(toys, half_of_ht, lambda scale: coupling)
+        assert topology.numbers.coordinates == ("alpha_qcd",)
+        again = topology.decode(events.points[0], events.flavour, np.zeros(N))
+        assert again.numbers["alpha_qcd"] == pytest.approx(coupling, rel=1e-9)
+
+    def test_unknown_scale_is_kept(self, toys):
+        topology, events, _ = self.sample(toys, lambda p: np.full(len(p), -1.0), -1.0)
+        assert topology.numbers.coordinates == ()
+        again = topology.decode(events.points[0], events.flavour, np.zeros(N))
+        assert again.numbers["scale"].tolist() == [-1.0] * N
+        assert again.numbers["alpha_qcd"].tolist() == [-1.0] * N
+
+    def test_scale_that_is_sometimes_unknown_is_an_error(self, toys):
+        with pytest.raises(TrainingError, match="not finite"):
+            self.sample(toys, lambda p: np.where(np.arange(len(p)) % 7 == 0, -1.0, half_of_ht(p)))
+
+
+class TestState:
+    def numbers(self):
+        rng = np.random.default_rng(6)
+        scale = rng.uniform(10, 300, 1000)
+        numbers = {"scale": scale, "alpha_qcd": one_loop(scale), "alpha_qed": rng.uniform(0.007, 0.008, 1000)}
+        functions = {"collision energy": scale * rng.uniform(1, 1.1, 1000)}
+        return EventNumbers.fit(functions, numbers, {}), functions, numbers
+
+    def test_round_trip(self):
+        fitted, functions, numbers = self.numbers()
+        again = EventNumbers.from_state(fitted.state())
+        assert again.coordinates == fitted.coordinates == ("scale", "alpha_qed")
+        values = fitted.encode(functions, numbers)
+        assert np.array_equal(again.encode(functions, numbers), values)
+        decoded = again.decode(functions, values)
+        for name, column in numbers.items():
+            assert decoded[name] == pytest.approx(column, rel=1e-4)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"rule": np.frombuffer(b"no such function\n", np.uint8)},
+            {"rule": np.frombuffer(b"constant\nmass", np.uint8)},
+            {"rule": np.array([255, 254], np.uint8)},
+            {"rule": np.array([-1])},
+            {"alpha_qcd.argument": np.array([2])},
+            {"alpha_qcd.argument": np.array([9])},
+            {"alpha_qed.argument": np.array([1])},
+            {"alpha_qcd.values": np.zeros(0)},
+            {"factor": np.zeros(2)},
+        ],
+    )
+    def test_arrays_that_mean_nothing(self, change):
+        with pytest.raises(ModelError):
+            EventNumbers.from_state({**self.numbers()[0].state(), **change})
