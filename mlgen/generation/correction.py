@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlgen.generation.discriminator import Discriminator, discriminator_inputs
-from mlgen.generation.learning import HELD_OUT, Learned, possible_points
+from mlgen.generation.learning import HELD_OUT, LARGEST_RATIO, Learned, possible_points
 
 if TYPE_CHECKING:
     from mlgen.generation.learning import LearningReport
@@ -52,11 +52,17 @@ def learn_discriminators(
         momenta = topology.decode(points, events.flavour[chosen], azimuth).momenta
         true = discriminator_inputs(topology, points, momenta)
         made_points, made_momenta, _ = possible_points(learned, number, len(chosen), rng)
+        if len(made_points) < _FEWEST // 2:
+            remarks.remarks.append(
+                f"{topology.describe()} and the like: most generated points are impossible events; they are not"
+                " corrected"
+            )
+            continue
         made = discriminator_inputs(topology, made_points, made_momenta)
         discriminator = Discriminator.make(true, rng)
         entropy = discriminator.train(
             true, events.weight[chosen], made, (held_out[chosen], rng.random(len(made)) < HELD_OUT), epochs, rng, report
         )
+        discriminator.normalise(made, LARGEST_RATIO)
         learned.discriminators[number] = discriminator
-        name = "" if len(learned.topologies) == 1 else f"_{len(topology.jets)}_jets"
-        remarks.figures[f"cross_entropy_over_ln2{name}"] = entropy / float(np.log(2))
+        remarks.figures[f"cross_entropy_over_ln2{learned.suffix(number)}"] = entropy / float(np.log(2))

@@ -26,6 +26,13 @@ class PointDensity(nn.Module, abc.ABC):
         """Set all parameters from `rng`. What is drawn then should be close to a standard normal."""
 
     @abc.abstractmethod
+    def last_layers(self) -> list[nn.Module]:
+        """Return the layers whose weights a Bayesian model is uncertain of.
+
+        Linear ones, with `weight` and `bias`; each is used once in a `loss`.
+        """
+
+    @abc.abstractmethod
     def loss(self, points: Tensor, context: Tensor, noise: torch.Generator) -> Tensor:
         """Return what is minimised on average, for each point, ``(n,)``; `noise` is the source of all randomness."""
 

@@ -42,6 +42,8 @@ class Discriminator:
     def __init__(self, centre: FloatArray, scale: FloatArray) -> None:
         self.centre, self.scale = centre, scale
         self.network = _network(len(centre))
+        #: Mean weight of what is left of generated events after a rejection, as those above the largest ratio keep one.
+        self.mean_weight = 1.0
 
     @classmethod
     def make(cls, inputs: FloatArray, rng: np.random.Generator) -> Self:
@@ -132,6 +134,19 @@ class Discriminator:
         logits = torch.cat(parts).double().clamp(-_LARGEST, _LARGEST) if parts else torch.zeros(0).double()
         return np.asarray(torch.exp(logits).numpy())
 
+    def normalise(self, generated: FloatArray, largest: float) -> None:
+        """Make the mean ratio of generated events one, as it is for the true ratio; sets `mean_weight` too.
+
+        Args:
+            generated: Inputs of generated events, ``(n, inputs)``.
+            largest: Ratio by which events are rejected.
+        """
+        last = list(self.network.parameters())[-1]
+        with torch.no_grad():
+            last.sub_(float(np.log(self.ratio(generated).mean())))
+        ratio = self.ratio(generated) / largest
+        self.mean_weight = float(ratio.mean() / np.minimum(ratio, 1.0).mean())
+
     def _scaled(self, inputs: FloatArray) -> npt.NDArray[np.float32]:
         return np.clip((inputs - self.centre) / self.scale, -8, 8).astype(np.float32)
 
@@ -145,6 +160,7 @@ class Discriminator:
         return {
             "centre": self.centre,
             "scale": self.scale,
+            "mean_weight": np.array([self.mean_weight]),
             **{f"network.{name}": values.numpy().copy() for name, values in self.network.state_dict().items()},
         }
 
@@ -156,14 +172,18 @@ class Discriminator:
             ModelError: The arrays do not fit.
         """
         try:
-            made = cls(np.asarray(state["centre"], np.float64), np.asarray(state["scale"], np.float64))
+            centre, scale = (np.asarray(state[name], np.float64) for name in ("centre", "scale"))
+            if centre.ndim != 1 or not len(centre) or scale.shape != centre.shape:
+                raise ModelError(f"the arrays 'centre' and 'scale' have shapes {centre.shape} and {scale.shape}")
+            made = cls(centre, scale)
+            made.mean_weight = float(np.asarray(state["mean_weight"], np.float64).reshape(1)[0])
             made.network.load_state_dict(
                 {
                     name: torch.from_numpy(np.array(state[f"network.{name}"], np.float32))
                     for name in made.network.state_dict()
                 }
             )
-        except (KeyError, RuntimeError, TypeError) as error:
+        except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ModelError(f"the arrays of the model's discriminator do not fit: {error}") from error
         return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Self
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mlgen.errors import ModelError, TrainingError
+from mlgen.errors import ModelError, TrainingError, UserError
 from mlgen.events import EventBatch, FloatArray
 from mlgen.generation.columns import GeneratedColumns
 from mlgen.generation.correction import learn_discriminators
@@ -22,12 +23,12 @@ from mlgen.generation.learned_state import generator_from_state, generator_state
 from mlgen.generation.learning import LARGEST_RATIO, Learned, LearnedFamily, LearningReport, learn
 from mlgen.generation.locating import located
 from mlgen.generation.named_weights import NamedWeights
-from mlgen.generation.normalisation import event_weight, generated_run_info
+from mlgen.generation.normalisation import event_weight, generated_run_info, restricted_run_info
 from mlgen.generation.nuisance import nominal
 from mlgen.generation.selection import selected
 from mlgen.generation.settings import LearnedGeneratorSettings
 from mlgen.generation.topology_labels import DrawnLabels
-from mlgen.representation import DecodedEvents, collected, represent
+from mlgen.representation import DecodedEvents, Topology, collected, represent
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.stages import EventGenerator, ProgressCallback, Settings, State, TrainingReport, no_progress
 from mlgen.threads import one_thread
@@ -37,6 +38,9 @@ IntArray = npt.NDArray[np.int64]
 
 #: An event that is impossible this many times in a row is given up.
 MOST_REDRAWS = 300
+#: Candidates that are made at a time where 'only' asks for few of them.
+_CANDIDATES = 50_000
+_NO_DISCRIMINATOR = "correction = '{}' needs a discriminator: train with discriminator_epochs of 10 or more"
 
 
 class LearnedGenerator(EventGenerator, abc.ABC):
@@ -127,15 +131,20 @@ class LearnedGenerator(EventGenerator, abc.ABC):
     def run_info(self) -> RunInfo:
         """What is true of the generated events."""
         learned = self._require_training()
-        info = self._run_info
+        info, weight = self._uncut(learned)
         if self.settings.only:
-            shares = self._asked(learned)
-            total = sum(
-                float(topology.labels.share[asked].sum())
-                for topology, asked in zip(learned.topologies, shares, strict=True)
-            )
-            info = _scaled(info, total)
+            info = restricted_run_info(info, weight, learned.topologies, self._asked(learned))
         return info
+
+    def _uncut(self, learned: Learned) -> tuple[RunInfo, float]:
+        """Run information and weight of all events; with a correction, unit weights become ones that average."""
+        info, weight = self._run_info, self._weight
+        corrected = self.settings.correction != "none" and learned.discriminators
+        if corrected and info.normalisation is WeightNormalisation.UNIT and info.cross_section > 0:
+            weight = info.cross_section
+            processes = tuple(dataclasses.replace(process, maximum_weight=weight) for process in info.processes)
+            info = info.replace(weight_strategy=4, processes=processes)
+        return info, weight
 
     def _require_training(self) -> Learned:
         if self.learned is None:
@@ -155,6 +164,8 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             TrainingError: There are too few events, or they cannot be represented; says which and why.
         """
         settings = self.settings
+        if settings.correction != "none" and not settings.discriminator_epochs:
+            raise TrainingError(_NO_DISCRIMINATOR.format(settings.correction))
         batch = collected(events, settings.training_events, rng, settings.nuisance)
         if len(batch) < settings.minimum_events:
             raise TrainingError(
@@ -164,7 +175,10 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             )
         beams = [(beam.pdg_id, beam.energy) for beam in run_info.beams]
         with one_thread():
-            representation = represent(batch, beams, mirrors=settings.mirrors)
+            # Mirror images have the sample's nominal weight as often, but perhaps not its named weights.
+            representation = represent(batch, beams, mirrors=settings.mirrors and not settings.nuisance, rng=rng)
+            # What cannot be asked for is refused before the training, not after it.
+            selected(settings.only, representation.topologies)
             learned, report = learn(self, representation, rng, progress)
         remarks = list(report.remarks)
         others = len(run_info.variations) - len(settings.nuisance)
@@ -193,6 +207,8 @@ class LearnedGenerator(EventGenerator, abc.ABC):
         if n < 0:
             raise ValueError(f"{n} events were asked for; a number that is not negative is expected")
         learned = self._require_training()
+        if self.settings.correction != "none" and not self.settings.discriminator_epochs:
+            raise UserError(_NO_DISCRIMINATOR.format(self.settings.correction))
         asked = self._asked(learned)
         shares = np.array(
             [topology.labels.share[one].sum() for topology, one in zip(learned.topologies, asked, strict=True)]
@@ -203,13 +219,12 @@ class LearnedGenerator(EventGenerator, abc.ABC):
         with one_thread():
             for family in learned.families:
                 self._fill(made, family, owner, asked, rng)
-            weight = made.factor * (self._weight * float(shares.sum()) if self._scales_weights() else self._weight)
+            info, size = self._uncut(learned)
+            # Weights follow the cross section, but where each event counts as one.
+            share = float(shares.sum()) if info.normalisation is WeightNormalisation.AVERAGE else 1.0
+            weight = made.factor * (size * share)
             named = NamedWeights(self.name, learned).of(made, owner, weight)
         return made.columns.batch(weight, named)
-
-    def _scales_weights(self) -> bool:
-        """Whether weights follow the cross section: not where each event counts as one."""
-        return self._run_info.normalisation is WeightNormalisation.AVERAGE
 
     def _asked(self, learned: Learned) -> list[npt.NDArray[np.bool_]]:
         return selected(self.settings.only, learned.topologies)
@@ -229,19 +244,25 @@ class LearnedGenerator(EventGenerator, abc.ABC):
         wanted = len(places)
         local = np.full(len(learned.topologies), -1)
         local[list(numbers)] = np.arange(len(numbers))
-        for _ in range(MOST_REDRAWS):
+        # Where few labels of a topology are asked for, several candidates are made for each event.
+        rarest = min((_share(learned.topologies[k], asked[k]) for k in np.unique(owner[places])), default=1.0)
+        tries = 0.0
+        while tries < MOST_REDRAWS:
             if not len(places):
                 return
-            rows = family.density.sample(local[owner[places]], nominal(len(places), family.density.extra), rng)
-            kept = np.zeros(len(places), bool)
+            copies = max(1, min(math.ceil(1 / rarest), _CANDIDATES // len(places)))
+            tries += copies * rarest
+            candidates = np.repeat(places, copies)
+            rows = family.density.sample(local[owner[candidates]], nominal(len(candidates), family.density.extra), rng)
+            kept = np.zeros(len(owner), bool)
             for number, topology_number in enumerate(numbers):
-                here = np.flatnonzero(owner[places] == topology_number)
+                here = np.flatnonzero(owner[candidates] == topology_number)
                 if len(here):
                     good = self._place(
-                        made, topology_number, places[here], rows[here], family.family.columns[number], asked, rng
+                        made, topology_number, candidates[here], rows[here], family.family.columns[number], asked, rng
                     )
-                    kept[here[good]] = True
-            places = places[~kept]
+                    kept[candidates[here[good]]] = True
+            places = places[~kept[places]]
             self.redrawn += len(places)
         if len(places):
             topology = learned.topologies[int(owner[places[0]])]
@@ -261,7 +282,10 @@ class LearnedGenerator(EventGenerator, abc.ABC):
         asked: list[npt.NDArray[np.bool_]],
         rng: np.random.Generator,
     ) -> IntArray:
-        """Make events of rows of one topology and put the possible ones in their places; returns which these are."""
+        """Make events of rows of one topology and put the possible ones in their places; returns which these are.
+
+        Of several for one place, the first possible one.
+        """
         learned = made.learned
         topology = learned.topologies[number]
         points = rows[:, columns].astype(np.float64)
@@ -275,9 +299,12 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             ratio = learned.ratio(number, points[usable], events.momenta[usable])
             if self.settings.correction == "unweight":
                 good[usable] = rng.random(len(usable)) * LARGEST_RATIO < ratio
-                ratio = np.maximum(ratio / LARGEST_RATIO, 1.0)
+                ratio = np.maximum(ratio / LARGEST_RATIO, 1.0) / learned.mean_weight(number)
             factor[usable] = ratio
         chosen = np.flatnonzero(good)
+        chosen = chosen[np.sort(np.unique(places[chosen], return_index=True)[1])]
+        if not len(chosen):
+            return chosen
         made.set(number, places[chosen], rows[chosen], points[chosen], labels.of(chosen), events, chosen, rng)
         made.factor[places[chosen]] = factor[chosen]
         return chosen
@@ -354,16 +381,6 @@ class _Made:
             self.parts.append((number, places, rows, points, labels))
 
 
-def _scaled(info: RunInfo, share: float) -> RunInfo:
-    """Run information of a part of the events."""
-    return info.replace(
-        processes=tuple(
-            dataclasses.replace(
-                process,
-                cross_section=process.cross_section * share,
-                error=process.error * share,
-                maximum_weight=process.maximum_weight * share,
-            )
-            for process in info.processes
-        )
-    )
+def _share(topology: Topology, asked: npt.NDArray[np.bool_]) -> float:
+    """Share of a topology's events that is asked for."""
+    return float(topology.labels.share[asked].sum() / topology.labels.share.sum())

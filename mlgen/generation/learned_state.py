@@ -59,7 +59,17 @@ def generator_from_state(generator: LearnedGenerator, state: State) -> tuple[Lea
         ModelError: The arrays do not fit.
     """
     about = _about(state, generator.name)
+    try:
+        return _learned(generator, state, about), RunInfo.from_json(about["run_info"]), float(about["weight"])
+    except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"the arrays of the model do not fit each other: {error}") from error
+
+
+def _learned(generator: LearnedGenerator, state: State, about: Mapping[str, Any]) -> Learned:
     topologies = [Topology.from_state(_part(state, f"topology{k}")) for k in range(about["topologies"])]
+    share = np.concatenate([topology.labels.share for topology in topologies]).astype(np.float64)
+    if not (np.isfinite(share).all() and (share >= 0).all() and share.sum() > 0):
+        raise ModelError("the arrays 'labels.share' of the model are no frequencies")
     extra = int(about["extra"])
     learned = Learned(topologies, [], [], {}, extra)
     for k, (family, members) in enumerate(zip(find_families(topologies), about["members"], strict=True)):
@@ -78,7 +88,7 @@ def generator_from_state(generator: LearnedGenerator, state: State) -> tuple[Lea
                 for i in range(members)
             ]
         totals = part.get("totals")
-        if totals is None or totals.shape != (2, len(family.topologies)):
+        if totals is None or totals.shape != (2, len(family.topologies)) or totals.dtype.kind != "f":
             raise ModelError(f"the array 'family{k}.totals' of the model is missing or has another shape")
         learned.families.append(LearnedFamily(family, density, drawn, totals))
     for k, topology in enumerate(topologies):
@@ -86,7 +96,7 @@ def generator_from_state(generator: LearnedGenerator, state: State) -> tuple[Lea
         learned.labels.append(TopologyLabels.from_state(part, topology, topology.dimension + extra))
     for k in about["discriminators"]:
         learned.discriminators[int(k)] = Discriminator.from_state(_part(state, f"discriminator{k}"))
-    return learned, RunInfo.from_json(about["run_info"]), float(about["weight"])
+    return learned
 
 
 def _about(state: State, plugin: str) -> dict[str, Any]:

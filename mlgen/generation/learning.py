@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +40,6 @@ EVENTS_FOR_TRAINING = 50
 CALIBRATION_POINTS = 20_000
 #: Largest ratio of densities by which generated events are rejected: those above keep a weight.
 LARGEST_RATIO = 3.0
-#: Factor in front of the divergence of a Bayesian network where the loss is no likelihood; hardly matters.
-BAYESIAN_FACTOR = 1.0
 
 
 @dataclass
@@ -101,24 +100,37 @@ class Learned:
                 return family, family.family.topologies.index(number)
         raise ValueError(f"topology {number} belongs to no family")
 
+    def suffix(self, number: int) -> str:
+        """What figures of a topology end with: its number of jets, and its own number where others have as many."""
+        jets = [len(topology.jets) for topology in self.topologies]
+        if len(jets) == 1:
+            return ""
+        return f"_{jets[number]}_jets" + (f"_{number}" if jets.count(jets[number]) > 1 else "")
+
     def ratio(self, number: int, points: FloatArray, momenta: FloatArray) -> FloatArray:
         """Ratio of true to generated density, ``(n,)``; one where there is no discriminator."""
         if number not in self.discriminators or not len(points):
             return np.ones(len(points))
         return self.discriminators[number].ratio(discriminator_inputs(self.topologies[number], points, momenta))
 
+    def mean_weight(self, number: int) -> float:
+        """Mean weight of events of a topology that a discriminator has rejected by `LARGEST_RATIO`."""
+        return self.discriminators[number].mean_weight if number in self.discriminators else 1.0
+
     def log_density(self, number: int, found: Located) -> FloatArray:
         """Log density of events of one topology, as `LearnedGenerator.log_density` has it."""
         topology, (family, local) = self.topologies[number], self.family_of(number)
         points, logarithm = topology.encode(found.momenta, found.masses, found.numbers)
         given = np.hstack([points, nominal(len(points), self.extra)])
-        known = found.labels.flavour >= 0
+        known = (found.labels.flavour >= 0) & np.isfinite(points).all(axis=1) & np.isfinite(logarithm)
+        known &= topology.cuts.inside(found.momenta)
         total = np.full(len(points), -np.inf)
         if known.any():
             rows = family.family.rows(local, points[known])
             density = family_log_density(family, rows, np.full(int(known.sum()), local), 0.0)
             discrete = self.labels[number].log_probability(given[known], found.labels.of(known))
-            total[known] = density + discrete + logarithm[known] + np.log(topology.probability)
+            result = density + discrete + logarithm[known] + np.log(topology.probability)
+            total[known] = np.where(np.isnan(result), -np.inf, result)
         return total
 
     def judged(self, generator: LearnedGenerator, rng: np.random.Generator) -> tuple[dict[str, Any], list[str]]:
@@ -167,14 +179,22 @@ def learn(
     families = find_families(topologies)
     sizes = np.array([sum(len(events[k].weight) for k in family.topologies) for family in families])
     shared = _shared_steps(sizes, settings.steps_for(int(sizes.sum())))
-    posterior = 0.25 if settings.uncertainty == "bayesian" else 0.0
+    bayesian = settings.uncertainty == "bayesian"
     label_steps = 3 * settings.label_steps * len(topologies)
-    total = int(shared.sum() * (1 + posterior)) + label_steps
+    total = int(shared.sum()) + label_steps
     done = 0
+
+    last = Progress(0, total, "loss", float("nan"))
 
     def reporter(name: str) -> Callable[[int, float], None]:
         start = done
-        return lambda step, loss: progress(Progress(min(start + step, total), total, name, loss))
+
+        def report(step: int, loss: float) -> None:
+            nonlocal last
+            last = Progress(min(start + step, total), total, name, loss)
+            progress(last)
+
+        return report
 
     learned = Learned(topologies, [], [], {}, len(settings.nuisance[:1]), TrainingEvents(events, held_out))
     best, parameters = 0.0, 0
@@ -199,12 +219,12 @@ def learn(
         suffix = f".{number}" if len(families) > 1 else ""
         report.curves[f"loss{suffix}"] = course.loss
         report.curves[f"validation_loss{suffix}"] = course.validation_loss
-        if posterior:
-            strength = 1.0 if generator.likelihood else BAYESIAN_FACTOR
-            learned.families[-1].members, _ = fit_posterior(
-                density, data, settings, int(shared[number]), strength, rng, reporter("Bayesian loss")
+        if bayesian:
+            tell = reporter("mean loss")
+            # It does no steps: progress stays where the training has ended.
+            learned.families[-1].members = fit_posterior(
+                density, data, settings, generator.likelihood, rng, partial(_at_the_end, tell)
             )
-            done += int(posterior * shared[number])
     for k, topology in enumerate(topologies):
         points, factor = _label_points(events[k], learned.extra, rng)
         learned.labels.append(
@@ -225,7 +245,14 @@ def learn(
             " training, with momenta like those of similar classes"
         )
     generator.after_learning(learned, rng, reporter("cross entropy"), report)
+    if last.done < total:
+        # A training can end early.
+        progress(replace(last, done=total))
     return learned, report
+
+
+def _at_the_end(report: Callable[[int, float], None], events: int, loss: float) -> None:
+    report(0, loss)
 
 
 def _held_out(n: int, rng: np.random.Generator) -> BoolArray:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch, FloatArray
 from mlgen.generation.topology_labels import DrawnLabels
-from mlgen.representation import EVENT_NUMBERS, Topology, canonical_colors
+from mlgen.representation import EVENT_NUMBERS, Topology
 from mlgen.representation.canonical_rows import is_jet, order_by_pt
 
 IntArray = npt.NDArray[np.int64]
@@ -67,18 +67,13 @@ def _canonical(topology: Topology, batch: EventBatch, events: IntArray, places: 
     order = order_by_pt(momenta, topology.jets)
     each = np.arange(len(events))[:, None]
     placed = places[each, order]
-    labels = topology.labels
-    table = labels.pdg_id
-    first = np.searchsorted(labels.order_flavour, np.arange(len(table)))
-    file_rows = np.take_along_axis(table, np.argsort(labels.orders[first], axis=1), axis=1)
-    keys = np.column_stack([labels.process_id, table, file_rows])
-    own = np.column_stack([batch.process_id[events], pdg_id[each, order], pdg_id])
-    flavour = _places(own, keys)
-    colors = canonical_colors(
-        np.stack([batch.column(c)[placed] for c in ("color1", "color2")], axis=2).astype(np.int64)
+    flavour, color, spin = topology.labels.find(
+        batch.process_id[events].astype(np.int64),
+        pdg_id[each, order],
+        order,
+        np.stack([batch.column(name)[placed] for name in ("color1", "color2")], axis=2).astype(np.int64),
+        batch.column("spin")[placed].astype(np.float64),
     )
-    color = _places(colors.reshape(len(events), -1), labels.colors.reshape(len(labels.colors), -1))
-    spin = _places(batch.column("spin")[placed].astype(np.float64), labels.spins)
     known = (flavour >= 0) & (color >= 0) & (spin >= 0)
     drawn = DrawnLabels(np.where(known, flavour, -1), np.maximum(color, 0), np.maximum(spin, 0))
     masses = batch.column("generated_mass")[placed].astype(np.float64)
@@ -86,13 +81,3 @@ def _canonical(topology: Topology, batch: EventBatch, events: IntArray, places: 
     constant = topology.masses[np.maximum(flavour, 0)]
     numbers = {name: np.asarray(getattr(batch, name))[events] for name in EVENT_NUMBERS}
     return Located(events, momenta[each, order], np.where(np.isnan(constant), masses, constant), numbers, drawn)
-
-
-def _places(rows: npt.NDArray[np.generic], table: npt.NDArray[np.generic]) -> IntArray:
-    """Place of each row in a table, -1 where it is not there."""
-    joined = np.concatenate([table, rows.astype(table.dtype)])
-    _, inverse = np.unique(joined, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    place = np.full(inverse.max(initial=0) + 1, -1)
-    place[inverse[: len(table)]] = np.arange(len(table))
-    return np.asarray(place[inverse[len(table) :]], np.int64)

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+import numpy.typing as npt
 
 import mlgen
 from mlgen.events import FloatArray
+from mlgen.representation import Topology
 from mlgen.run_info import RunInfo, Variation, WeightNormalisation
 
 
@@ -66,4 +68,49 @@ def generated_run_info(
         lhe_version="3.0",
         lhe_attributes={},
         foreign={},
+    )
+
+
+def restricted_run_info(
+    info: RunInfo, weight: float, topologies: Sequence[Topology], asked: Sequence[npt.NDArray[np.bool_]]
+) -> RunInfo:
+    """Run information of a part of the events.
+
+    Processes of which nothing is left are dropped. The others keep what is left of their own cross sections, so that
+    the sum is the share of the whole one.
+
+    Args:
+        info: Of all events.
+        weight: Weight of every event then.
+        topologies: The topologies.
+        asked: Which flavour labels of each are left, ``(flavours,)``.
+    """
+    before: dict[int, float] = {}
+    after: dict[int, float] = {}
+    for topology, chosen in zip(topologies, asked, strict=True):
+        labels = topology.labels
+        for number, share, left in zip(labels.process_id.tolist(), labels.share.tolist(), chosen, strict=True):
+            before[number] = before.get(number, 0.0) + share
+            after[number] = after.get(number, 0.0) + (share if left else 0.0)
+    total = sum(after.values())
+    fraction = {number: after[number] / before[number] for number in before}
+    processes = [process for process in info.processes if fraction.get(process.process_id, 0.0) > 0]
+    scale = total
+    kept = math.fsum(process.cross_section * fraction[process.process_id] for process in processes)
+    if kept > 0 and math.isfinite(kept):
+        scale = info.cross_section * total / kept
+    else:
+        # The file's numbers of processes are not those of its events.
+        processes, fraction = list(info.processes), {process.process_id: 1.0 for process in info.processes}
+    largest = weight * total if info.normalisation is WeightNormalisation.AVERAGE else weight
+    return info.replace(
+        processes=tuple(
+            dataclasses.replace(
+                process,
+                cross_section=process.cross_section * fraction[process.process_id] * scale,
+                error=process.error * fraction[process.process_id] * scale,
+                maximum_weight=largest,
+            )
+            for process in processes
+        )
     )

@@ -36,8 +36,13 @@ def judged(
     """
     figures: dict[str, Any] = {}
     remarks: list[str] = []
-    before = generator.redrawn
-    generator.generate(_TRIAL_EVENTS, rng)
+    before, settings = generator.redrawn, generator.settings
+    # Whatever part of the events is asked for, all are judged.
+    generator.settings = settings.model_copy(update={"only": ""})
+    try:
+        generator.generate(_TRIAL_EVENTS, rng)
+    finally:
+        generator.settings = settings
     again = generator.redrawn - before
     figures["redrawn_fraction"] = again / (_TRIAL_EVENTS + again)
     for number, topology in enumerate(learned.topologies):
@@ -46,7 +51,9 @@ def judged(
             continue
         count = min(_EVENTS, int(held_out.sum()), int((~held_out).sum()))
         made = _made(generator, learned, number, count, rng)
-        name = "" if len(learned.topologies) == 1 else f"_{len(topology.jets)}_jets"
+        if len(made[0]) < _FEWEST // 2:
+            continue
+        name = learned.suffix(number)
         own, seen = np.flatnonzero(held_out)[:count], rng.permutation(np.flatnonzero(~held_out))[:count]
         true, again_true = (
             _inputs(learned, number, events.points[0][chosen], events.flavour[chosen], rng) for chosen in (own, seen)

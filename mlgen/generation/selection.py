@@ -34,6 +34,8 @@ class Selection:
             raise UserError(
                 f"only = '{text}': 'A B > C D ...' is expected, or '* > C D ...' for any incoming particles"
             )
+        if ANY in sides[1].split():
+            raise UserError(f"only = '{text}': '*' stands for the incoming particles only; name the outgoing ones")
         self.incoming, self.outgoing = (self._sets(side.split()) for side in sides)
         if sides[0].split() == [ANY]:
             self.incoming = []

@@ -38,7 +38,7 @@ class LearnedGeneratorSettings(Settings):
         "none", description="'bayesian': each event gets the weights of networks that the training events allow"
     )
     members: int = Field(10, ge=1, le=1000, description="networks of a Bayesian generator")
-    prior_width: float = Field(1.0, gt=0, description="width of the prior of a Bayesian network's weights")
+    prior_width: float = Field(0.05, gt=0, description="width of the prior of a Bayesian network's last weights")
     up: str = Field("", description="named weight of the training file at +1 of a nuisance parameter")
     down: str = Field("", description="named weight at -1; left out: opposite to 'up'")
     correction: Literal["none", "reweight", "unweight"] = Field(

@@ -68,6 +68,31 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
         made = _kinds(self.ready().generate(self.generated_events, self.rng(1)))
         require(made <= known, f"(pdg_id, status) {sorted(made - known)} were generated, but were not in the training")
 
+    def test_helicities_are_those_of_the_training(self) -> None:
+        """An event has helicities that a training event with the same particles has."""
+        known = _spins(self.sample()[0])
+        made = _spins(self.ready().generate(self.generated_events, self.rng(1)))
+        strange = sorted(made - known)
+        require(not strange, f"events with the particles and helicities {strange[:1]} are not of the training")
+
+    def test_colour_flows_are_those_of_the_training(self) -> None:
+        """An event has the colour lines, whatever their numbers, of a training event with the same particles."""
+        known = _flows(self.sample()[0])
+        made = _flows(self.ready().generate(self.generated_events, self.rng(1)))
+        strange = sorted(made - known)
+        require(not strange, f"events with the particles and colour lines {strange[:1]} are not of the training")
+
+    def test_named_weights_are_declared(self) -> None:
+        """run_info tells of each named weight that events have, and of no other; they are finite."""
+        ready = self.ready()
+        made, told = ready.generate(20, self.rng(1)), ready.run_info.variation_names
+        require(
+            set(made.variations) == set(told),
+            f"the events have the named weights {sorted(made.variations)}, run_info tells of {sorted(told)}",
+        )
+        for name, values in made.variations.items():
+            require_array(values, (20,), "f", f"the weight '{name}'")
+
     def test_run_info_is_that_of_the_training(self) -> None:
         """Beams, cross section and weight strategy are those of the training file, also after loading."""
         ready, expected = self.ready(), self.sample()[1]
@@ -102,6 +127,20 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
         for n in (0, 1, 20):
             require_array(ready.log_density(ready.generate(n, self.rng(1))), (n,), "f", "log density")
 
+    def test_log_density_is_a_number_or_minus_infinity(self) -> None:
+        """Events of the training may be impossible for the generator, but then their density is zero, not NaN."""
+        ready = self.ready()
+        if type(ready).log_density is EventGenerator.log_density:
+            pytest.skip("the plugin has no density")
+        events = self.sample()[0]
+        found = ready.log_density(events)
+        require(found.shape == (len(events),), f"log density has shape {found.shape}; ({len(events)},) is expected")
+        require(
+            not np.any(np.isnan(found) | (found == np.inf)),
+            "the log density of a training event must be a finite number or minus infinity",
+        )
+        require(np.any(np.isfinite(found)), "the generator has no density at any of the events that it learned from")
+
     def test_bad_training_data_are_refused(self) -> None:
         """No events, and momenta that are no numbers, are errors."""
         events, run_info = self.sample()
@@ -130,6 +169,28 @@ def _has_colours(events: EventBatch) -> bool:
 def _kinds(events: EventBatch) -> set[tuple[int, int]]:
     pairs = zip(events.column("pdg_id").tolist(), events.column("status").tolist(), strict=True)
     return set(pairs)
+
+
+def _spins(events: EventBatch) -> set[tuple[tuple[int, ...], tuple[float, ...]]]:
+    """Particles of each event with their helicities; in order of these, since like particles may change places."""
+    kinds, spins = events.column("pdg_id"), events.column("spin")
+    found = set()
+    for first, last in zip(events.offsets[:-1], events.offsets[1:], strict=True):
+        pairs = sorted(zip(kinds[first:last].tolist(), spins[first:last].tolist(), strict=True))
+        found.add((tuple(kind for kind, _ in pairs), tuple(spin for _, spin in pairs)))
+    return found
+
+
+def _flows(events: EventBatch) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Particles of each event with their colour lines, numbered in order of appearance."""
+    kinds = events.column("pdg_id")
+    lines = np.stack([events.column(name) for name in ("color1", "color2")], axis=1)
+    found = set()
+    for first, last in zip(events.offsets[:-1], events.offsets[1:], strict=True):
+        numbers: dict[int, int] = {0: 0}
+        flow = tuple(numbers.setdefault(line, len(numbers)) for line in lines[first:last].ravel().tolist())
+        found.add((tuple(kinds[first:last].tolist()), flow))
+    return found
 
 
 def _with_nan(events: EventBatch) -> EventBatch:

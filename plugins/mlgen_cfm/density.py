@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlgen.generation import PointDensity
 from mlgen_cfm.network import VelocityNetwork
@@ -33,6 +35,10 @@ class FlowMatchingDensity(PointDensity):
     def initialise(self, rng: np.random.Generator) -> None:
         """See `PointDensity`."""
         self.network.initialise(rng)
+
+    def last_layers(self) -> list[nn.Module]:
+        """See `PointDensity`."""
+        return [self.network.outward]
 
     def loss(self, points: Tensor, context: Tensor, noise: torch.Generator) -> Tensor:
         r"""Flow-matching loss on linear paths, for each point.
@@ -91,9 +97,12 @@ class FlowMatchingDensity(PointDensity):
                 return self._velocity(y, t, context)
 
             velocity, divergence = x, torch.zeros(len(x), dtype=x.dtype, device=x.device)
-            for i in range(d):
-                velocity, derivative, *_ = torch.func.jvp(field, (x,), (directions[i].expand_as(x),))
-                divergence = divergence + derivative[:, i]
+            with warnings.catch_warnings():
+                # The first derivative loads parts of torch that use what torch itself calls deprecated.
+                warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+                for i in range(d):
+                    velocity, derivative, *_ = torch.func.jvp(field, (x,), (directions[i].expand_as(x),))
+                    divergence = divergence + derivative[:, i]
             return torch.cat([velocity, divergence[:, None]], dim=1)
 
         start = torch.cat([points, torch.zeros_like(points[:, :1])], dim=1)

@@ -51,6 +51,12 @@ class CfmGenerator(LearnedGenerator):
         remarks: LearningReport,
     ) -> Course:
         """Train, and straighten the ways from noise to events where that is asked for."""
+        if self.settings.pairing == "optimal-transport" and np.ptp(events.weight) > 1e-9:
+            # The noise of events of large weight would not be normal, if it were the nearest to them.
+            remarks.remarks.append("pairing = 'optimal-transport' needs equal weights; any noise belongs to any event")
+            for density in learned.families[number].density.densities:
+                assert isinstance(density, FlowMatchingDensity)
+                density.settings = self.settings.model_copy(update={"pairing": "independent"})
         course = super().fit_family(learned, number, events, data, steps, rng, report, remarks)
         if self.settings.rectification_steps:
             rectify(

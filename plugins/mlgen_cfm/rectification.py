@@ -10,6 +10,7 @@ import torch
 
 from mlgen.generation.density import FamilyDensity
 from mlgen.generation.families import FamilyEvents
+from mlgen.generation.nuisance import LARGEST
 from mlgen_cfm.density import FlowMatchingDensity
 from mlgen_cfm.settings import CfmSettings
 
@@ -46,7 +47,9 @@ def rectify(
     device = next(model.parameters()).device
     chosen = rng.integers(0, len(events), _PAIRS)
     topology = torch.from_numpy(events.topology[chosen]).to(device)
-    extra = torch.zeros(_PAIRS, model.extra, device=device)
+    # All values of a nuisance parameter that the model was trained for.
+    values = rng.uniform(-LARGEST, LARGEST, (_PAIRS, model.extra)).astype(np.float32)
+    extra = torch.from_numpy(values).to(device)
     # One draw of the model as it is: the context of each block is what the blocks before it gave.
     for block, density in zip(model.family.blocks, model.densities, strict=True):
         if not isinstance(density, FlowMatchingDensity):

@@ -63,9 +63,16 @@ class SplineFlowDensity(PointDensity):
                     bound = 1 / math.sqrt(parameter.shape[-1])
                     values = rng.uniform(-bound, bound, tuple(parameter.shape))
                     parameter.copy_(torch.from_numpy(values if parameter.ndim > 1 else np.zeros_like(values)))
-                last = list(block.parameters())[-2:]
-                for parameter in last:
+                # Without context the only coordinate has no network, but three parameters.
+                own = list(block.parameters())
+                for parameter in own if hasattr(block, "phi") else own[-2:]:
                     parameter.mul_(_SMALL)
+
+    def last_layers(self) -> list[nn.Module]:
+        """See `PointDensity`."""
+        # A single coordinate of which nothing is given has no network.
+        networks = [block.hyper for block in self.blocks if hasattr(block, "hyper")]
+        return [list(network.children())[-1] for network in networks if isinstance(network, nn.Module)]
 
     def _to_latent(self, points: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         given = context if context.shape[1] else None

@@ -14,7 +14,7 @@ from mlgen.generation.fitting import Course, Data, fit_density
 from mlgen.generation.learning import Learned, LearningReport
 from mlgen.stages import Settings, State
 from mlgen_discflow.density import SplineFlowDensity
-from mlgen_discflow.rounds import fit_with_discriminator
+from mlgen_discflow.rounds import enough_events, fit_with_discriminator
 from mlgen_discflow.settings import DiscFlowSettings
 
 
@@ -52,7 +52,8 @@ class DiscFlowGenerator(LearnedGenerator):
     ) -> Course:
         """Train by the likelihood, then in rounds with a discriminator."""
         settings = self.settings
-        share = settings.discriminator_share if settings.discriminator_rounds and settings.discriminator_epochs else 0.0
+        taught = settings.discriminator_rounds and settings.discriminator_epochs and enough_events(learned, number)
+        share = settings.discriminator_share if taught else 0.0
         plain = max(1, int(steps * (1 - share)))
         course = fit_density(learned.families[number].density, data, settings, plain, rng, report)
         if steps > plain:

@@ -94,6 +94,14 @@ def fit_with_discriminator(
     remarks.figures[f"discriminator_round{suffix}"] = best
 
 
+def enough_events(learned: Learned, number: int) -> bool:
+    """Whether a topology of the family has enough events for a discriminator."""
+    training = learned.training
+    return training is not None and any(
+        len(training.events[k].weight) >= _FEWEST for k in learned.families[number].family.topologies
+    )
+
+
 def _taught(
     learned: Learned,
     number: int,
@@ -118,6 +126,9 @@ def _taught(
         true = discriminator_inputs(topology, events.points[0], momenta)
         chosen = rng.permutation(n)[:_MOST]
         made_points, made_momenta, _ = possible_points(learned, k, len(chosen), rng)
+        if len(made_points) < _FEWEST // 2:
+            weights.append(np.ones(n))
+            continue
         made = discriminator_inputs(topology, made_points, made_momenta)
         # A new one in each round: its cross entropy tells how good the flow is, not how long it was trained.
         discriminator = Discriminator.make(true, rng)

@@ -24,6 +24,7 @@ plugin = "cfm"
 steps = 30
 width = 16
 solver_steps = 2
+label_steps = 20
 [unweighting]
 plugin = "hit-or-miss"
 [output]

@@ -14,7 +14,7 @@ from mlgen.errors import CardError, ModelError, OutputError, PluginFailure
 from mlgen.events import EventBatch
 from mlgen.formats import open_events
 
-SMALL = "steps = 60\nwidth = 16\ndepth = 1\nsolver_steps = 4\n"
+SMALL = "steps = 60\nwidth = 16\ndepth = 1\nsolver_steps = 4\nlabel_steps = 20\n"
 
 
 def card(text: str, directory: Path):

@@ -289,7 +289,10 @@ def test_plugins_lists_the_built_in(mlgen_command):
     content = json.loads(out)
     assert code == 0
     assert [p["name"] for p in content["stages"]["unweighting"]] == ["hit-or-miss", "two-stage"]
-    assert [p["exactness"] for p in content["stages"]["generator"]] == ["approximate"]
+    assert [(p["name"], p["exactness"]) for p in content["stages"]["generator"]] == [
+        ("cfm", "approximate"),
+        ("discflow", "approximate"),
+    ]
     assert {f["name"] for f in content["event_formats"]} == {"lhe", "lheh5", "hepmc3", "hepmc2", "root", "rntuple"}
     assert content["failures"] == []
     assert "hit-or-miss" in mlgen_command("plugins")[1]
@@ -364,11 +367,11 @@ def test_a_run_leaves_a_report_with_the_weights_that_were_unweighted(events, tmp
 
 def test_a_training_leaves_a_report_beside_its_model(examples, tmp_path, mlgen_command):
     model = tmp_path / "model"
-    settings = ("--set", "generator.steps=30", "--set", "generator.width=16", "--set", "generator.solver_steps=2")
+    settings = ("--set", "generator.steps=30", "--set", "generator.width=16", "--set", "generator.label_steps=20")
     code, out, err = mlgen_command("train", examples / "zjet.toml", "--model", model, *settings)
     assert code == 0, err
     assert "report.html" in out
-    assert "Training of cfm" in (model / "report.html").read_text()
+    assert "Training of discflow" in (model / "report.html").read_text()
     # The report is part of the model's folder, and no reason to leave the folder alone.
     code, _, err = mlgen_command("train", examples / "zjet.toml", "--model", model, "--retrain", *settings)
     assert code == 0, err

@@ -10,7 +10,7 @@ from mlgen.cli import cli
 from mlgen.formats import open_events
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-SHORT_TRAINING = ("--set", "generator.steps=40", "--set", "generator.width=16", "--set", "generator.solver_steps=4")
+SHORT_TRAINING = ("--set", "generator.steps=40", "--set", "generator.width=16", "--set", "generator.label_steps=20")
 
 
 #: These start from what another example writes; tests/chain/test_reweighting.py runs both.

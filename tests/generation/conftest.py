@@ -25,9 +25,11 @@ _FLOWS = {
 class Higgs:
     """g g > H with 0, 1 or 2 gluons: rapidities are normal, transverse momenta of jets exponential above 20 GeV.
 
-    The rapidity of H has a standard deviation of 0.7 without jets and 1 with them; the first jet's is half of H's and 0.8
-    times a standard normal number, the second's a standard normal number. With jets, the colour flow is the second one
-    with probability sigmoid(2 (y_jet - y_H)), and the helicity of the first jet positive with sigmoid(2 y_jet).
+    The rapidity of H has a standard deviation of 0.7 without jets and 1 with them; the first jet's is half of H's and
+    0.8 times a standard normal number, the second's a standard normal number. With jets, the colour flow is the second
+    one with probability sigmoid(2 (y_jet - y_H)), and the helicity of the first jet positive with
+    sigmoid((pT - 45) / 10).
+    Both are as they have to be for equal beams: an exchange of the gluons exchanges the flows and keeps the helicity.
     """
 
     def __init__(self, beam_energy: float = BEAM_ENERGY) -> None:
@@ -47,9 +49,7 @@ class Higgs:
         pt = PT_MINIMUM + rng.exponential(PT_SLOPE, (n, 2))
         pt = np.where((jets == 2)[:, None], -np.sort(-pt, axis=1), pt)
         exists = np.arange(2) < jets[:, None]
-        return self.build(
-            y_higgs, y, np.where(exists, pt, 0.0), rng.uniform(-np.pi, np.pi, (n, 2)), jets, rng, weight
-        )
+        return self.build(y_higgs, y, np.where(exists, pt, 0.0), rng.uniform(-np.pi, np.pi, (n, 2)), jets, rng, weight)
 
     def build(self, y_higgs, y, pt, phi, jets, rng, weight=1.0) -> EventBatch:
         """Put events together."""
@@ -69,7 +69,7 @@ class Higgs:
         rows[:, 2:, 2:4] = [1, 2]
         flow = (rng.random(n) < sigmoid(2 * (y[:, 0] - y_higgs))).astype(np.int64)
         spin = np.full((n, 5), 9.0)
-        spin[:, 3] = np.where(rng.random(n) < sigmoid(2 * y[:, 0]), 1.0, -1.0)
+        spin[:, 3] = np.where(rng.random(n) < sigmoid((pt[:, 0] - 45) / 10), 1.0, -1.0)
         for number, flows in _FLOWS.items():
             for k in (0, 1):
                 here = (jets == number) & (flow == k)
@@ -114,22 +114,27 @@ def sigmoid(x):
 
 
 class LinearNormal(PointDensity):
-    """A normal density with a mean that is linear in what is given: exact for points that are so, learned in no time."""
+    """A normal density with a mean that is linear in what is given, learned in no time."""
 
     def __init__(self, dimension: int, context: int, frozen: bool = False) -> None:
         super().__init__()
         self.dimension, self.frozen = dimension, frozen
-        self.slope = nn.Parameter(torch.zeros(dimension, context), requires_grad=not frozen)
-        self.mean = nn.Parameter(torch.zeros(dimension), requires_grad=not frozen)
-        self.root = nn.Parameter(torch.eye(dimension), requires_grad=not frozen)
-        self.log_width = nn.Parameter(torch.zeros(dimension, context + 1), requires_grad=not frozen)
+        self.layer = nn.utils.skip_init(nn.Linear, context + 1, 2 * dimension)
+        self.root = nn.Parameter(torch.eye(dimension))
+        self.requires_grad_(not frozen)
 
     def initialise(self, rng):
-        pass
+        with torch.no_grad():
+            for parameter in self.layer.parameters():
+                parameter.zero_()
+
+    def last_layers(self):
+        return [self.layer]
 
     def _parts(self, context):
-        width = torch.exp(self.log_width[:, 0] + context @ self.log_width[:, 1:].T)
-        return self.mean + context @ self.slope.T, torch.tril(self.root, -1), width
+        out = self.layer(torch.cat([context.new_ones(len(context), 1), context], dim=1))
+        mean, log_width = out.chunk(2, dim=1)
+        return mean, torch.tril(self.root, -1), torch.exp(log_width)
 
     def loss(self, points, context, noise):
         return -self.log_density(points, context)
