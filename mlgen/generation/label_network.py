@@ -10,41 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlgen.errors import ModelError, TrainingError
+from mlgen.generation.label_frequencies import frequencies, shift_to
+from mlgen.generation.label_training import CHUNK, LabelledEvents, ResidualNetwork, train_labels
 
 FloatArray = npt.NDArray[np.float64]
 FloatArray32 = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.integer[Any]]
 BoolArray = npt.NDArray[np.bool_]
 
-#: Share of the events that only decide which parameters are kept, at least and at most so many.
-_HELD_OUT = 0.1
-_FEWEST_HELD_OUT = 60
-_MOST_HELD_OUT = 20_000
 #: With fewer events a network is not tried.
 _FEWEST_EVENTS = 30
-#: Validations in a training of full length, besides those at the steps 1, 2, 4, 8, ...
-_VALIDATIONS = 50
-#: Share of the steps without a better held-out loss after which a training ends.
-_PATIENCE = 0.3
-#: Share of the steps that the moving average of the parameters remembers.
-_AVERAGED_SHARE = 0.02
-_REPORT_EVERY = 50
-_GRADIENT_NORM = 1.0
-_WEIGHT_DECAY = 1e-2
-#: Standard errors by which the held-out loss has to become better for the network to be kept.
-_LEAST_GAIN = 1.0
-_LAST_LEARNING_RATE = 1e-3
 #: Probability, relative to the label's frequency, below which an event of negative weight pushes no further.
 _FLOOR = 0.01
-#: Points that are evaluated at a time; what a few layers need of them stays in the cache.
-_CHUNK = 4096
-#: Largest number of Newton steps of a calibration; a handful is usual.
-_NEWTON_STEPS = 100
-#: Largest change of a logit in a Newton step.
-_LARGEST_SHIFT = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,14 +114,14 @@ class LabelNetwork:
             Cross entropy with weights: Plehn et al., arXiv:2211.01421, eq. (4.85). SOAP: Vyas et al., arXiv:2409.11321.
         """
         _check_events(points, label, weight, allowed, condition)
-        frequency = _frequencies(label, weight, allowed, condition)
+        frequency = frequencies(label, weight, allowed, condition)
         with np.errstate(divide="ignore"):
             offset = np.log(frequency)
         possible = frequency > 0
         used = possible[condition, label] & (possible.sum(axis=1) > 1)[condition]
         if used.sum() < _FEWEST_EVENTS:
             return cls(offset, points.shape[1], None)
-        events = _Events(
+        events = LabelledEvents(
             torch.from_numpy(points[used].astype(np.float32)),
             torch.from_numpy(label[used].astype(np.int64)),
             torch.from_numpy(weight[used].astype(np.float32)),
@@ -150,7 +130,7 @@ class LabelNetwork:
         )
         network = ResidualNetwork(points.shape[1], np.asarray(features, np.float32), offset.shape[1], width, depth)
         network.initialise(rng)
-        correction = _train(network, offset, events, steps, batch_size, learning_rate, rng, report)
+        correction = train_labels(network, offset, events, steps, batch_size, learning_rate, rng, report)
         if correction is None:
             return cls(offset, points.shape[1], None)
         return cls(offset + correction, points.shape[1], network)
@@ -227,7 +207,7 @@ class LabelNetwork:
             if len(wanted) > 1:
                 rows = condition == number
                 logits = [part.numpy()[:, wanted] for _, part in self._logits(points[rows], condition[rows])]
-                kept[wanted] += _shift(np.concatenate(logits), target[number, wanted] / target[number].sum())
+                kept[wanted] += shift_to(np.concatenate(logits), target[number, wanted] / target[number].sum())
             offset[number] = kept
         return replace(self, offset=offset)
 
@@ -298,8 +278,8 @@ class LabelNetwork:
         choice = self.allowed.sum(axis=1) > 1
         every = np.flatnonzero(choice[condition])
         table = torch.from_numpy(self.offset)
-        for start in range(0, len(every), _CHUNK):
-            rows = every[start : start + _CHUNK]
+        for start in range(0, len(every), CHUNK):
+            rows = every[start : start + CHUNK]
             number = torch.from_numpy(np.asarray(condition[rows], np.int64))
             logits = table[number]
             if self.network is not None:
@@ -307,170 +287,6 @@ class LabelNetwork:
                 with torch.no_grad():
                     logits += self.network(x, number)
             yield rows, logits
-
-
-class ResidualNetwork(nn.Module):
-    """Residual perceptron with SiLU: a point and the features of its condition in, one number for each label out.
-
-    The condition is added, through a matrix, in the first layer and inside of each block. The output begins at zero.
-
-    Args:
-        dimension: Number of coordinates of a point.
-        features: Of each condition, ``(conditions, f)``.
-        labels: Number of labels.
-        width: Width of the hidden layers.
-        depth: Number of blocks, of two layers each.
-    """
-
-    features: Tensor
-
-    def __init__(self, dimension: int, features: FloatArray32, labels: int, width: int, depth: int) -> None:
-        super().__init__()
-        self.register_buffer("features", torch.from_numpy(features))
-        self.inward = _linear(dimension, width)
-        # Without features there is nothing to embed, and nothing for an optimiser to take apart.
-        self.embedding = _linear(features.shape[1], (depth + 1) * width) if features.shape[1] else None
-        self.first = nn.ModuleList(_linear(width, width) for _ in range(depth))
-        self.second = nn.ModuleList(_linear(width, width) for _ in range(depth))
-        self.outward = _linear(width, labels)
-
-    def initialise(self, rng: np.random.Generator) -> None:
-        """Set all parameters from `rng`: weights uniform within one over the root of the inputs, last layers zero."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                bound = 1 / math.sqrt(parameter.shape[-1])
-                values = rng.uniform(-bound, bound, tuple(parameter.shape))
-                if parameter.ndim == 1 or name.startswith(("outward", "second")):
-                    values[...] = 0.0
-                parameter.copy_(torch.from_numpy(values))
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return ``(n, labels)`` for points ``(n, dimension)`` and numbers of conditions ``(n,)``."""
-        hidden = self.inward(x)
-        conditions: tuple[Tensor | float, ...] = (0.0,) * (len(self.first) + 1)
-        if self.embedding is not None:
-            table = self.embedding(self.features)
-            conditions = torch.split(nn.functional.embedding(condition, table), hidden.shape[1], dim=1)
-        hidden = hidden + conditions[0]
-        for first, second, added in zip(self.first, self.second, conditions[1:], strict=True):
-            hidden = hidden + second(nn.functional.silu(first(nn.functional.silu(hidden)) + added))
-        out: Tensor = self.outward(nn.functional.silu(hidden))
-        return out
-
-
-@dataclass(frozen=True, slots=True)
-class _Events:
-    """Events that the training uses.
-
-    Args:
-        points: ``(n, d)``.
-        label: ``(n,)``.
-        weight: Signed, ``(n,)``.
-        condition: ``(n,)``.
-        floor: Log-probability down to which an event of negative weight pushes its label, ``(n,)``.
-    """
-
-    points: Tensor
-    label: Tensor
-    weight: Tensor
-    condition: Tensor
-    floor: Tensor
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def at(self, rows: Tensor) -> _Events:
-        return _Events(self.points[rows], self.label[rows], self.weight[rows], self.condition[rows], self.floor[rows])
-
-    def losses(self, network: ResidualNetwork, table: Tensor) -> Tensor:
-        """Loss of each event, ``(n,)``, for a network and the table added to it."""
-        logits = network(self.points, self.condition) + nn.functional.embedding(self.condition, table)
-        log_probability = torch.log_softmax(logits, dim=1).gather(1, self.label[:, None])[:, 0]
-        bounded = torch.where(self.weight < 0, torch.maximum(log_probability, self.floor), log_probability)
-        return -self.weight * bounded
-
-
-def _train(
-    network: ResidualNetwork,
-    offset: FloatArray,
-    events: _Events,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    rng: np.random.Generator,
-    report: Callable[[int, float], None],
-) -> FloatArray | None:
-    """Train the network in place; return what is added to `offset`, or None if the frequencies were not beaten."""
-    from pytorch_optimizer import SOAP
-
-    order = torch.from_numpy(rng.permutation(len(events)))
-    held_out = min(_MOST_HELD_OUT, max(int(_HELD_OUT * len(events)), min(_FEWEST_HELD_OUT, len(events) // 3)))
-    check, training = events.at(order[:held_out]), events.at(order[held_out:])
-    table = torch.from_numpy(offset.astype(np.float32))
-    correction = torch.zeros_like(table, requires_grad=True)
-    others = list(network.parameters())
-    parameters = [*others, correction]
-    optimisers: list[torch.optim.Optimizer] = [
-        SOAP(others, lr=learning_rate, betas=(0.95, 0.95), weight_decay=_WEIGHT_DECAY, precondition_frequency=10),
-        # Its gradients are zero but for the conditions of the batch.
-        torch.optim.Adam([correction], learning_rate),
-    ]
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, steps))
-        for optimiser in optimisers
-    ]
-
-    def validate() -> Tensor:
-        with torch.no_grad():
-            parts = torch.split(torch.arange(held_out), _CHUNK)
-            return torch.cat([check.at(part).losses(network, table + correction) for part in parts]).double()
-
-    average = [parameter.detach().clone() for parameter in parameters]
-    start = best_losses = validate()
-    best, best_step = [mean.clone() for mean in average], 0
-    size, every = min(batch_size, len(training)), max(1, steps // _VALIDATIONS)
-    queue, place = torch.zeros(0, dtype=torch.int64), 0
-    recent: list[float] = []
-    for step in range(1, steps + 1):
-        if place + size > len(queue):
-            queue, place = torch.from_numpy(rng.permutation(len(training))), 0
-        loss = training.at(queue[place : place + size]).losses(network, table + correction).mean()
-        place += size
-        for optimiser in optimisers:
-            optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
-        for optimiser, schedule in zip(optimisers, schedules, strict=True):
-            optimiser.step()
-            schedule.step()
-        # A short memory at first, so that the average forgets the start values.
-        memory = max(1.0, min(_AVERAGED_SHARE * steps, step / 5))
-        with torch.no_grad():
-            torch._foreach_lerp_(average, parameters, 1 / memory)
-        recent.append(loss.item())
-        if not math.isfinite(recent[-1]):
-            raise TrainingError(
-                f"the loss became {recent[-1]} after {step} steps; choose a smaller learning_rate, and look for values "
-                "that are far from all others"
-            )
-        if step % _REPORT_EVERY == 0 or step == steps:
-            report(step, float(np.mean(recent)))
-            recent.clear()
-        if step % every == 0 or step == steps or step & (step - 1) == 0:
-            own = [parameter.detach().clone() for parameter in parameters]
-            _set(parameters, average)
-            losses = validate()
-            _set(parameters, own)
-            if losses.mean() < best_losses.mean():
-                best_losses, best, best_step = losses, [mean.clone() for mean in average], step
-        if step - best_step > _PATIENCE * steps:
-            break
-    _set(parameters, best)
-    better = start - best_losses
-    # Written so that no difference at all, whose spread may be NaN, keeps the frequencies.
-    if not better.mean() > _LEAST_GAIN * better.std() / math.sqrt(held_out):
-        return None
-    return np.asarray(correction.detach().numpy(), np.float64)
 
 
 def _check_events(
@@ -490,83 +306,6 @@ def _check_events(
         raise TrainingError(
             f"event {first + 1} has the label {label[first]}, which its condition {condition[first]} does not allow"
         )
-
-
-def _frequencies(label: IntArray, weight: FloatArray, allowed: BoolArray, condition: IntArray) -> FloatArray:
-    """Positive frequencies of the labels, ``(conditions, labels)``, from the events and one more, shared evenly."""
-    cells, size = condition * allowed.shape[1] + label, allowed.size
-    total, moduli, events = (
-        np.bincount(cells, values, size).reshape(allowed.shape) for values in (weight, np.abs(weight), None)
-    )
-    # Where nothing positive is left, which label it is cannot matter; but there has to be one.
-    total = np.where((total > 0).any(axis=1, keepdims=True), total, moduli)
-    possible = allowed & ((total > 0) | (events == 0))
-    # The weight of one event.
-    one = np.where(events.sum(axis=1) > 0, moduli.sum(axis=1) / np.maximum(events.sum(axis=1), 1), 1.0)
-    one = np.where(one > 0, one, 1.0)
-    raised = np.where(possible, total + (one / possible.sum(axis=1))[:, None], 0.0)
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float64)
-
-
-def _shift(logits: FloatArray, target: FloatArray) -> FloatArray:
-    """What to add to logits ``(n, labels)`` so that their mean probabilities are the target's, ``(labels,)``."""
-    shift = np.zeros(len(target))
-    value, mean, curvature = _moments(logits, shift, target)
-    for _ in range(_NEWTON_STEPS):
-        gradient = mean - target
-        if np.all(np.abs(gradient) < np.minimum(1e-9, 1e-6 * target)):
-            break
-        # The gradient has no part along (1, 1, ...), in which the curvature vanishes.
-        regular = curvature + np.full_like(curvature, 1 / len(target)) + np.diag(1e-12 + 1e-9 * np.diag(curvature))
-        step = -np.linalg.solve(regular, gradient)
-        step *= min(1.0, _LARGEST_SHIFT / np.abs(step).max())
-        off = float((gradient**2 / target).sum())
-        # Iterative scaling is never too long. It is slow close to the target, and ahead of Newton's step far from it.
-        scaling = np.log(target / np.maximum(mean, np.finfo(float).tiny))
-        for candidate in (step, step / 4, step / 16, scaling) if scaling.max() < _LARGEST_SHIFT else (scaling,):
-            new = _moments(logits, shift + candidate, target)
-            # Close to the smallest value its differences are lost in rounding, but not those of the gradient.
-            same = abs(new[0] - value) <= 1e-12 * max(1.0, abs(value))
-            if new[0] < value - 1e-12 * abs(value) or (same and ((new[1] - target) ** 2 / target).sum() < off):
-                break
-        shift = shift + candidate
-        value, mean, curvature = new
-    return shift
-
-
-def _moments(logits: FloatArray, shift: FloatArray, target: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-    """The convex function that the shift makes smallest, the mean probabilities, and the function's curvature."""
-    value, mean, products = 0.0, np.zeros(len(target)), np.zeros((len(target), len(target)))
-    for start in range(0, len(logits), _CHUNK):
-        raised = logits[start : start + _CHUNK] + shift
-        largest = raised.max(axis=1, keepdims=True)
-        exponential = np.exp(raised - largest)
-        total = exponential.sum(axis=1, keepdims=True)
-        probability = exponential / total
-        value += float((np.log(total) + largest).sum())
-        mean += probability.sum(axis=0)
-        products += probability.T @ probability
-    mean /= len(logits)
-    return value / len(logits) - float(target @ shift), mean, np.diag(mean) - products / len(logits)
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    warm_up = max(1, steps // 50)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-    return min((step + 1) / warm_up, 1.0) * (_LAST_LEARNING_RATE + (1 - _LAST_LEARNING_RATE) * cosine)
-
-
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """Return a layer without values: its own start values would come from torch's global random numbers."""
-    with torch.device("meta"):
-        layer = nn.Linear(inputs, outputs)
-    return layer.to_empty(device="cpu")
-
-
-def _set(parameters: list[Tensor], values: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
 
 
 def _array(state: Mapping[str, npt.NDArray[Any]], name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
