@@ -34,9 +34,10 @@ COMMANDS = {
     # The same with a surrogate, which is trained first.
     "run, two-stage": ["run", "{two_stage}", "-d", "{folder}", "-n", "{events}", "-o", "{folder}/out.lhe"],
     # A short training: its memory depends on the events it keeps, not on the steps.
-    "run, cfm": [
-        *("run", "{input}", "--generator", "cfm", "-n", "{events}", "-o", "{folder}/out.lhe"),
-        *("--set", "generator.steps=200", "--set", "generator.width=16", "--set", "generator.solver_steps=2"),
+    "run, discflow": [
+        *("run", "{input}", "--generator", "discflow", "--model", "{folder}/model", "-n", "{events}"),
+        *("-o", "{folder}/out.lhe", "--set", "generator.steps=200", "--set", "generator.batch_size=256"),
+        *("--set", "generator.label_steps=50", "--set", "generator.training_events=100000"),
     ],
 }
 
