@@ -367,7 +367,8 @@ def test_a_run_leaves_a_report_with_the_weights_that_were_unweighted(events, tmp
 
 def test_a_training_leaves_a_report_beside_its_model(examples, tmp_path, mlgen_command):
     model = tmp_path / "model"
-    settings = ("--set", "generator.steps=30", "--set", "generator.width=16", "--set", "generator.label_steps=20")
+    short = ("steps=30", "width=16", "label_steps=20", "discriminator_rounds=0", "discriminator_epochs=0")
+    settings = tuple(part for one in short for part in ("--set", f"generator.{one}"))
     code, out, err = mlgen_command("train", examples / "zjet.toml", "--model", model, *settings)
     assert code == 0, err
     assert "report.html" in out

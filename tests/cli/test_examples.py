@@ -10,8 +10,8 @@ from mlgen.cli import cli
 from mlgen.formats import open_events
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-SHORT_TRAINING = ("--set", "generator.steps=40", "--set", "generator.width=16", "--set", "generator.label_steps=20")
-
+SHORT = ("steps=40", "width=16", "label_steps=20", "discriminator_rounds=0", "discriminator_epochs=0")
+SHORT_TRAINING = tuple(part for one in SHORT for part in ("--set", f"generator.{one}"))
 
 #: These start from what another example writes; tests/chain/test_reweighting.py runs both.
 FOLLOWING = {"reweight_z_prime.toml"}
