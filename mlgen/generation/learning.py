@@ -292,15 +292,15 @@ def _label_points(events: TopologyEvents, extra: int, rng: np.random.Generator) 
 
 
 def _calibrate(generator: LearnedGenerator, learned: Learned, rng: np.random.Generator) -> None:
-    """Give flavours the frequencies of the training, for the points that are generated."""
+    """Give flavours and colour flows the frequencies of the training, for the points that are generated."""
     for number, topology in enumerate(learned.topologies):
-        if len(topology.labels.pdg_id) == 1:
+        if len(topology.labels.pdg_id) == 1 and len(topology.labels.colors) == 1:
             continue
         points = possible_points(learned, number, CALIBRATION_POINTS, rng)[0]
         given = np.hstack([points, nominal(len(points), learned.extra)])
         assert learned.training is not None
         events = learned.training.events[number]
-        learned.labels[number] = learned.labels[number].calibrated(topology, events, given)
+        learned.labels[number] = learned.labels[number].calibrated(topology, events, given, rng)
 
 
 def possible_points(

@@ -19,6 +19,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 _WIDTH, _DEPTH = 64, 2
 _BATCH, _LEARNING_RATE = 1024, 2e-3
+#: Events of a flavour label from which on its colour flows get the frequencies of the training.
+_FREQUENT = 100
 _KINDS = ("flavour", "color", "spin")
 
 
@@ -128,11 +130,28 @@ class TopologyLabels:
         last = self.spin.log_probability(points, np.maximum(pair, 0))[each, labels.spin]
         return np.asarray(np.where(known, total + last, -np.inf))
 
-    def calibrated(self, topology: Topology, events: TopologyEvents, points: FloatArray) -> TopologyLabels:
-        """Return one that gives the flavours of the training their frequencies, for generated points."""
+    def calibrated(
+        self, topology: Topology, events: TopologyEvents, points: FloatArray, rng: np.random.Generator
+    ) -> TopologyLabels:
+        """Return one that gives flavours, and colour flows of frequent ones, the frequencies of the training.
+
+        Args:
+            topology: The topology.
+            events: Its events.
+            points: Generated points, ``(n, numbers)``.
+            rng: Draws their flavours.
+        """
         share = topology.labels.share[None]
         nothing = np.zeros(len(points), np.int64)
-        return replace(self, flavour=self.flavour.calibrate(points, nothing, share / share.sum()))
+        flavour = self.flavour.calibrate(points, nothing, share / share.sum())
+        flavours, flows = topology.labels.allowed_colors.shape
+        counts = np.bincount(events.flavour, minlength=flavours)
+        cells = np.bincount(events.flavour * flows + events.color, events.weight, flavours * flows)
+        # A probability of zero would stay one, and a frequency of a few events is mostly noise.
+        target = np.where(self.color.allowed, np.maximum(cells.reshape(flavours, flows), 0.0), 0.0)
+        target[counts < _FREQUENT] = 0.0
+        drawn = flavour.draw(points, nothing, rng)
+        return replace(self, flavour=flavour, color=self.color.calibrate(points, drawn, target))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything as named arrays."""
