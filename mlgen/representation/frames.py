@@ -74,6 +74,41 @@ def from_local(momentum: FloatArray, parent: FloatArray, mass: FloatArray) -> Fl
     return boosted_from_rest(np.column_stack([space, momentum[:, 3]]), parent, mass)
 
 
+def to_collins_soper(momentum: FloatArray, parent: FloatArray, mass: FloatArray) -> FloatArray:
+    """Momenta in the parent's rest frame along the axes of Collins and Soper; shapes as in `boosted_to_rest`.
+
+    The way there goes along the beams until the parent moves sideways, and then along its transverse momentum. z halves
+    the angle between one beam and the other reversed, x points along the parent's transverse momentum. What a quark
+    and an antiquark make by a vector boson has a simple distribution there, whatever the boson's momentum.
+
+    References:
+        Collins and Soper, Phys. Rev. D 16, 2219 (1977).
+    """
+    rapidity, sideways, x, y = _collins_soper(parent, mass)
+    rest = boosted_to_rest(boosted_along_z(momentum, -rapidity), sideways, mass)
+    along, across = rest[:, 0] * x + rest[:, 1] * y, rest[:, 1] * x - rest[:, 0] * y
+    return np.column_stack([along, across, rest[:, 2:]])
+
+
+def from_collins_soper(momentum: FloatArray, parent: FloatArray, mass: FloatArray) -> FloatArray:
+    """Inverse of `to_collins_soper`."""
+    rapidity, sideways, x, y = _collins_soper(parent, mass)
+    turned = np.column_stack(
+        [momentum[:, 0] * x - momentum[:, 1] * y, momentum[:, 0] * y + momentum[:, 1] * x, momentum[:, 2:]]
+    )
+    return boosted_along_z(boosted_from_rest(turned, sideways, mass), rapidity)
+
+
+def _collins_soper(parent: FloatArray, mass: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Rapidity of the parent, its momentum without it, and the direction of its transverse momentum."""
+    pt = np.hypot(parent[:, 0], parent[:, 1])
+    transverse_mass = np.hypot(mass, pt)
+    rapidity = np.arcsinh(parent[:, 2] / transverse_mass)
+    azimuth = np.arctan2(parent[:, 1], parent[:, 0])
+    sideways = np.column_stack([parent[:, :2], np.zeros_like(pt), transverse_mass])
+    return rapidity, sideways, np.cos(azimuth), np.sin(azimuth)
+
+
 def boosted_along_z(momentum: FloatArray, rapidity: FloatArray) -> FloatArray:
     """Boost by `rapidity` (added to each particle's own) along z; shapes ``(n, 4)`` and ``(n,)``."""
     cosh, sinh = np.cosh(rapidity), np.sinh(rapidity)

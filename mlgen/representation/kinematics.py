@@ -5,6 +5,7 @@ Whatever the coordinates are, the momenta that come out conserve four-momentum a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,11 +17,14 @@ from mlgen.representation.decay_tree import DecayTree
 from mlgen.representation.frames import (
     boosted_along_z,
     breakup_momentum,
+    from_collins_soper,
     from_local,
+    to_collins_soper,
     to_local,
 )
 
 BoolArray = npt.NDArray[np.bool_]
+Frame = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 #: Relative precision with which a decoded event conserves momentum and decaying particles have their masses.
 _PRECISION = 1e-9
@@ -37,9 +41,9 @@ class Kinematics:
       has a rapidity only: its transverse momentum balances the others'. The first azimuth is left out, because
       events of unpolarised beams have no preferred azimuth; it is drawn uniformly when events are made;
     - ``cos_theta i``, ``phi i``: direction of the first product of each decay, in the rest frame of the decaying
-      particle and along the axes of its helicity frame; for a particle from the hard scattering that is the helicity
-      frame seen from the rest frame of all of them together. A single such particle has the beam as its axis, and
-      its first ``phi`` is left out like an azimuth above.
+      particle and along the axes of its helicity frame; for a particle from the hard scattering along those of Collins
+      and Soper. A single such particle has the beam as its axis, and its first ``phi`` is left out like an azimuth
+      above.
 
     ``i`` is the particle's number in the event, counted from 1 as in the file; ``i+j`` is a system of two.
     The incoming momenta follow from the sum.
@@ -103,6 +107,12 @@ class Kinematics:
         """Whether the azimuth of the node's decay is that of the whole event."""
         return self.tree.top == (node,)
 
+    def _to_local(self, node: int) -> Frame:
+        return to_collins_soper if node in self.tree.top else to_local
+
+    def _from_local(self, node: int) -> Frame:
+        return from_collins_soper if node in self.tree.top else from_local
+
     def encode(self, momenta: FloatArray, masses: FloatArray) -> FloatArray:
         """Coordinates of events.
 
@@ -131,7 +141,7 @@ class Kinematics:
             local[top[0], :, :3] = 0.0
         for node in self.tree.decays():
             for below in self._descendants[node]:
-                local[below] = to_local(local[below], local[node], mass[node])
+                local[below] = self._to_local(node)(local[below], local[node], mass[node])
             x, y, z, _ = local[self.tree.nodes[node].children[0]].T
             values.append(np.cos(np.arctan2(np.hypot(x, y), z)))
             if not self._is_axis_free(node):
@@ -225,7 +235,7 @@ class Kinematics:
             self._place_products(node, value, mass, local)
         for node in reversed(self.tree.decays()):
             for below in self._descendants[node]:
-                local[below] = from_local(local[below], local[node], mass[node])
+                local[below] = self._from_local(node)(local[below], local[node], mass[node])
         lab = np.stack([boosted_along_z(momentum, boost) for momentum in local])
         return self._finished(_rotated(lab, azimuth), mass, masses)
 

@@ -135,19 +135,19 @@ def test_parent_lighter_than_its_products_is_impossible():
     assert possible.tolist() == [False, True]
 
 
-def test_decay_angle_is_that_of_the_helicity_frame(toys):
-    """The energy of a decay product fixes its angle to the flight of its parent: E = gamma (E* + beta p* cos)."""
+def test_decay_angle_of_the_hard_scattering_is_that_of_collins_and_soper(toys):
+    """cos theta = (p1+ p2- - p1- p2+) / (Q sqrt(Q^2 + QT^2)) with p+- = E +- pz (Phys. Rev. D 16, 2219)."""
     rows, masses = EVENTS["2 -> 3"]
     rows = [*rows[:3], particle(24, 2, HARD), rows[4], particle(1, 1, (4, 4)), particle(-2, 1, (4, 4))]
     masses = [*masses, 0, 0]
     momenta = toys.phase_space(rows, table_of(masses), np.random.default_rng(4))
     kinematics = kinematics_of(rows)
     values = kinematics.encode(momenta, np.broadcast_to(masses, (N, len(masses))))
-    total = momenta[:, :2].sum(axis=1)
-    rest = toys.boosted(momenta, -total[:, :3] / total[:, 3:])
-    parent, product = rest[:, 3], rest[:, 5]
-    momentum = np.sqrt((parent[:, :3] ** 2).sum(axis=1))
-    expected = (2 * product[:, 3] - parent[:, 3]) / momentum
+    parent, first, second = momenta[:, 3], momenta[:, 5], momenta[:, 6]
+    plus, minus = ([p[:, 3] + sign * p[:, 2] for p in (first, second)] for sign in (1, -1))
+    mass = np.sqrt(parent[:, 3] ** 2 - (parent[:, :3] ** 2).sum(axis=1))
+    size = mass * np.sqrt(mass**2 + parent[:, 0] ** 2 + parent[:, 1] ** 2)
+    expected = (plus[0] * minus[1] - minus[0] * plus[1]) / size
     assert values[:, kinematics.names.index("cos_theta 4")] == pytest.approx(expected, abs=1e-7)
 
 
