@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from generators_amplification import show_amplification
@@ -75,7 +76,9 @@ def _show(
 def _of_one_width(*tables: Table) -> list[Table]:
     """The tables with as many places for particles as the widest has."""
     both = joined([tables[0], *(table[:0] for table in tables[1:])])
-    return [both, *(joined([table, both[:0]]) for table in tables[1:])]
+    # Each keeps its own named weights, which joining leaves out.
+    widened = [both, *(joined([table, both[:0]]) for table in tables[1:])]
+    return [replace(wide, variations=table.variations) for wide, table in zip(widened, tables, strict=True)]
 
 
 def negative(arguments: argparse.Namespace, output: Output) -> None:
