@@ -22,7 +22,9 @@ class Mirror:
         turns_y: Whether the components along y change their sign: the mirror is a plane through the beams. At tree
             level |M|^2 of given helicities is the same, up to absorptive parts such as those of widths (naive time
             reversal and a rotation).
-        exchanges_beams: Whether those along z do, and the incoming particles change places: equal beams.
+        exchanges_beams: Whether those along z do, and the incoming particles change places: equal beams. With
+            `turns_y` that is half a turn around an axis across the beams (and one around the beams), which changes
+            nothing at all; without it, it is that and the mirror above.
     """
 
     turns_y: bool
@@ -35,7 +37,8 @@ def mirrors_of(
     """Find the mirror images that a sample has as often as its events.
 
     Equal beams are asked for where incoming particles change places, and that no odd quantity of the sample
-    contradicts: longitudinal momenta, and the handedness of pairs of particles around the beams.
+    contradicts: longitudinal momenta, and the handedness of pairs of particles around the beams. Where the sample has a
+    handedness, the half turn remains.
 
     Args:
         momenta: Shape ``(n, particles, 4)``, zeros behind the last particle of an event.
@@ -43,15 +46,16 @@ def mirrors_of(
         weight: Signed weights, ``(n,)``.
         beams: PDG id and energy of both beams; empty when unknown.
     """
-    y = all(_pull(values, weight) < LARGEST_PULL for values in _handed(momenta))
+    senses, differences = _handed(momenta)
+    plane = _vanish([*senses, *(s * d for s, d in zip(senses, differences, strict=True))], weight)
     equal = len(beams) == 2 and beams[0] == beams[1]
-    z = equal and all(_pull(values, weight) < LARGEST_PULL for values in _forward(momenta))
+    half_turn = equal and _vanish([*_forward(momenta), *senses], weight)
     found = []
-    if y:
+    if plane:
         found.append(Mirror(True, False))
-    if z:
+    if plane and half_turn:
         found.append(Mirror(False, True))
-    if y and z:
+    if half_turn:
         found.append(Mirror(True, True))
     return tuple(found)
 
@@ -68,25 +72,33 @@ def mirrored(momenta: FloatArray, incoming: tuple[int, int], mirror: Mirror) -> 
     return image
 
 
+def _vanish(quantities: Sequence[FloatArray], weight: FloatArray) -> bool:
+    """Whether the means of all quantities ``(n,)`` may be zero."""
+    return all(_pull(values, weight) < LARGEST_PULL for values in quantities)
+
+
 def _pull(values: FloatArray, weight: FloatArray) -> float:
     weighted = values * weight
     error = float(np.sqrt(np.square(weighted).sum()))
     return abs(float(weighted.sum())) / error if error > 0 else 0.0
 
 
-def _handed(momenta: FloatArray) -> list[FloatArray]:
-    """Odd under y -> -y, even under rotations around z: the sense in which one particle follows another.
+def _handed(momenta: FloatArray) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Quantities of each pair of particles, even under rotations around z, ``(n,)`` each.
 
-    Neighbouring particles of the event; with the sign of a longitudinal difference too, which alone could hide it.
+    Returns:
+        The sense in which one particle follows the other, odd under y -> -y; and the sign of the difference of their
+        longitudinal momenta, odd under z -> -z.
     """
     x, y, z = momenta[:, :, 0], momenta[:, :, 1], momenta[:, :, 2]
-    quantities = []
+    senses, differences = [], []
     for a in range(momenta.shape[1]):
         for b in range(a + 1, momenta.shape[1]):
             sense = np.sign(x[:, a] * y[:, b] - y[:, a] * x[:, b])
             if sense.any():
-                quantities += [sense, sense * np.sign(z[:, a] - z[:, b])]
-    return quantities
+                senses.append(sense)
+                differences.append(np.sign(z[:, a] - z[:, b]))
+    return senses, differences
 
 
 def _forward(momenta: FloatArray) -> list[FloatArray]:
