@@ -175,6 +175,8 @@ def test_filter(opened):
         first.locator(".enlarge:visible").first.click()
         assert page.locator("dialog .count").inner_text() == "1 of 12"
         page.keyboard.press("Escape")
+        # While the dialog is open, nothing else takes what is typed.
+        until(page, "!document.querySelector('dialog').open")
 
         search.fill("")
         first.get_by_role("checkbox", name="only what differs").check()
