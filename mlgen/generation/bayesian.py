@@ -127,7 +127,7 @@ def _layers(
 ) -> list[_Layer]:
     """The last layers, each with the principal directions of its input."""
     names = {id(module): name for name, module in model.named_modules()}
-    modules = [module for density in model.densities for module in density.last_layers()]  # type: ignore[operator]
+    modules = [module for density in model.parts for module in density.last_layers()]
     parameters = [dict(module.named_parameters()) for module in modules]
     outputs = sum(len(own["bias"]) for own in parameters)
     wanted = max(0, _MOST_WEIGHTS // outputs - 1)
@@ -164,8 +164,8 @@ def _gradients(
     # Each density is asked for the events that have its block, in their order.
     having = {
         id(module): torch.nonzero(torch.from_numpy(block.members).to(chosen.device)[data.topology[chosen]])[:, 0]
-        for block, density in zip(model.family.blocks, model.densities, strict=True)
-        for module in density.last_layers()  # type: ignore[operator]
+        for block, density in zip(model.family.blocks, model.parts, strict=True)
+        for module in density.last_layers()
     }
     extra, _ = data.nuisance.drawn(chosen, rng)
     with _watched([layer.module for layer in layers], watch):

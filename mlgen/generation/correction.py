@@ -36,10 +36,9 @@ def learn_discriminators(
         report: Called with the epochs done and the cross entropy.
         remarks: Takes a remark for each topology without one.
     """
-    if learned.training is None:
-        raise ValueError("the events of the training are gone")
+    training = learned.events_of_training
     for number, topology in enumerate(learned.topologies):
-        events, held_out = learned.training.events[number], learned.training.held_out[number]
+        events, held_out = training.events[number], training.held_out[number]
         if len(events.weight) < _FEWEST:
             remarks.remarks.append(
                 f"{topology.describe()} and the like: {len(events.weight)} events are too few for a discriminator"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -59,6 +60,11 @@ class FamilyDensity(nn.Module):
         self.family, self.extra = family, extra
         self.densities = nn.ModuleList(densities)
 
+    @property
+    def parts(self) -> list[PointDensity]:
+        """The density of each block."""
+        return cast(list[PointDensity], list(self.densities))
+
     def loss(self, rows: Tensor, topology: Tensor, extra: Tensor, noise: torch.Generator) -> Tensor:
         """Sum of the losses of all blocks of each event, ``(n,)``.
 
@@ -111,11 +117,11 @@ class FamilyDensity(nn.Module):
 
     def _blocks(self, topology: Tensor) -> Iterator[tuple[Block, PointDensity, Tensor]]:
         """Each block with its density and the events that have it."""
-        for block, density in zip(self.family.blocks, self.densities, strict=True):
+        for block, density in zip(self.family.blocks, self.parts, strict=True):
             members = torch.from_numpy(block.members).to(topology.device)
             chosen = torch.nonzero(members[topology])[:, 0]
             if len(chosen):
-                yield block, density, chosen  # type: ignore[misc]
+                yield block, density, chosen
 
 
 def block_dimensions(family: Family, extra: int = 0) -> list[tuple[int, int]]:

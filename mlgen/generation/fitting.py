@@ -84,7 +84,6 @@ def fit_density(
     report: Callable[[int, float], None],
     *,
     factor: Tensor | None = None,
-    penalty: Callable[[], Tensor] | None = None,
     select: bool = True,
 ) -> Course:
     """Train the model in place; it ends with the averaged parameters of the smallest validation loss.
@@ -97,7 +96,6 @@ def fit_density(
         rng: Source of all randomness.
         report: Called with the steps done and the loss.
         factor: Multiplies the weight of each event, ``(n,)``.
-        penalty: Is added to the loss of a step.
         select: Whether to keep the parameters of the smallest validation loss; otherwise the last ones.
 
     Raises:
@@ -138,8 +136,6 @@ def fit_density(
         losses = model.loss(data.rows[image, chosen], data.topology[chosen], extra, noise)
         signed = weight[chosen] * ratio
         loss = (signed * torch.where(signed < 0, losses.clamp(max=_LARGEST_LOSS), losses)).mean()
-        if penalty is not None:
-            loss = loss + penalty()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)

@@ -61,6 +61,7 @@ class LearnedGenerator(EventGenerator, abc.ABC):
     Attributes:
         name: Of the plugin.
         summary: What it is, for the files.
+        settings_type: The model of its settings.
         likelihood: Whether the loss is minus the log of a density: then a Bayesian network needs no other factor.
 
     References:
@@ -69,11 +70,12 @@ class LearnedGenerator(EventGenerator, abc.ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    settings_type: ClassVar[type[LearnedGeneratorSettings]] = LearnedGeneratorSettings
     likelihood: ClassVar[bool] = True
     settings: LearnedGeneratorSettings
 
-    def __init__(self, settings: LearnedGeneratorSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: LearnedGeneratorSettings | None = None) -> None:
+        self.settings = type(self).settings_type() if settings is None else settings
         self.learned: Learned | None = None
         self._run_info = RunInfo()
         self._weight = float("nan")
@@ -192,10 +194,8 @@ class LearnedGenerator(EventGenerator, abc.ABC):
 
     def _set(self, learned: Learned, trained_on: RunInfo, weight: float) -> None:
         self.learned, self._weight = learned, weight
-        weights = NamedWeights(self.name, learned)
-        self._run_info = generated_run_info(
-            trained_on, weight, self.name, self.summary, weights.variations, weights.groups
-        )
+        variations = NamedWeights(self.name, learned).variations
+        self._run_info = generated_run_info(trained_on, weight, self.name, self.summary, variations)
 
     def generate(self, n: int, rng: np.random.Generator) -> EventBatch:
         """Generate exactly `n` events.
@@ -223,7 +223,7 @@ class LearnedGenerator(EventGenerator, abc.ABC):
             # Weights follow the cross section, but where each event counts as one.
             share = float(shares.sum()) if info.normalisation is WeightNormalisation.AVERAGE else 1.0
             weight = made.factor * (size * share)
-            named = NamedWeights(self.name, learned).of(made, owner, weight)
+            named = NamedWeights(self.name, learned).of(made, weight)
         return made.columns.batch(weight, named)
 
     def _asked(self, learned: Learned) -> list[npt.NDArray[np.bool_]]:
@@ -334,8 +334,8 @@ class LearnedGenerator(EventGenerator, abc.ABC):
         Raises:
             ModelError: The arrays do not fit.
         """
-        if not isinstance(settings, LearnedGeneratorSettings):
-            raise ModelError(f"the settings are {type(settings).__name__}; those of a learned generator are expected")
+        if not isinstance(settings, cls.settings_type):
+            raise ModelError(f"the settings are {type(settings).__name__}; {cls.settings_type.__name__} are expected")
         generator = cls(settings)
         learned, generator._run_info, generator._weight = generator_from_state(generator, state)
         generator.learned = learned

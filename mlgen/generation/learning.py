@@ -89,6 +89,17 @@ class Learned:
     training: TrainingEvents | None = field(default=None, repr=False)
 
     @property
+    def events_of_training(self) -> TrainingEvents:
+        """The events of the training.
+
+        Raises:
+            ValueError: The training is over.
+        """
+        if self.training is None:
+            raise ValueError("the events of the training are not kept beyond it")
+        return self.training
+
+    @property
     def has_named_weights(self) -> bool:
         """Whether generated events have named weights."""
         return bool(self.extra) or any(family.members for family in self.families)
@@ -137,8 +148,8 @@ class Learned:
         """Figures and remarks on what the trained generator makes, beside its held-out events."""
         from mlgen.generation.quality import judged
 
-        training, self.training = self.training, None
-        return judged(generator, self, training, rng) if training is not None else ({}, [])
+        training, self.training = self.events_of_training, None
+        return judged(generator, self, training, rng)
 
 
 @dataclass
@@ -202,8 +213,8 @@ def learn(
         own = family_events(family, topologies, events, held_out)
         data = Data.of(own, Nuisance.of(own.variations, generator.torch_device), generator.torch_device)
         density = generator.family_density(family, learned.extra).to(generator.torch_device)
-        for part in density.densities:
-            part.initialise(rng)  # type: ignore[operator]
+        for part in density.parts:
+            part.initialise(rng)
         learned.families.append(LearnedFamily(family, density, [], _totals(family, own)))
         parameters += sum(parameter.numel() for parameter in density.parameters())
         if not shared[number]:
@@ -231,7 +242,7 @@ def learn(
             TopologyLabels.train(topology, events[k], points, factor, settings.label_steps, rng, reporter("label loss"))
         )
         done += 3 * settings.label_steps
-    _calibrate(generator, learned, rng)
+    _calibrate(learned, rng)
     rare = [int(np.sum(np.bincount(one.flavour, minlength=1) < 10)) for one in events]
     report.figures |= {
         "topologies": len(topologies),
@@ -291,15 +302,14 @@ def _label_points(events: TopologyEvents, extra: int, rng: np.random.Generator) 
     return np.concatenate([events.points, column], axis=2), factor.numpy().astype(np.float64)
 
 
-def _calibrate(generator: LearnedGenerator, learned: Learned, rng: np.random.Generator) -> None:
+def _calibrate(learned: Learned, rng: np.random.Generator) -> None:
     """Give flavours and colour flows the frequencies of the training, for the points that are generated."""
     for number, topology in enumerate(learned.topologies):
         if len(topology.labels.pdg_id) == 1 and len(topology.labels.colors) == 1:
             continue
         points = possible_points(learned, number, CALIBRATION_POINTS, rng)[0]
         given = np.hstack([points, nominal(len(points), learned.extra)])
-        assert learned.training is not None
-        events = learned.training.events[number]
+        events = learned.events_of_training.events[number]
         learned.labels[number] = learned.labels[number].calibrated(topology, events, given, rng)
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from mlgen.events import FloatArray
 from mlgen.generation.bayesian import member_of
@@ -17,7 +15,7 @@ from mlgen.run_info import Variation
 if TYPE_CHECKING:
     from mlgen.generation.learned_generator import _Made
 
-#: Largest logarithm of a named weight relative to the nominal one: beyond, a network says nothing of such events.
+#: Largest logarithm of a named weight relative to the nominal one.
 _LARGEST = 3.0
 
 
@@ -28,6 +26,9 @@ class NamedWeights:
       density it was drawn from (eq. 4.75). A histogram filled with one of them is that network's.
     - ``mlgen.NAME.theory.up`` and ``.down``: cross section and density at +1 and -1 of the nuisance parameter, relative
       to those at 0 (eq. 4.99).
+
+    Both stay within a factor of twenty of the nominal weight (e^3, the cross section's factor not counted): beyond, a
+    network says nothing of such events, and one of them would outweigh all others.
 
     Args:
         plugin: The generator's name.
@@ -50,12 +51,7 @@ class NamedWeights:
         ]
         return stat + theory
 
-    @property
-    def groups(self) -> list[Mapping[str, str]]:
-        """Their groups: none."""
-        return []
-
-    def of(self, made: _Made, owner: npt.NDArray[np.int64], weight: FloatArray) -> dict[str, FloatArray]:
+    def of(self, made: _Made, weight: FloatArray) -> dict[str, FloatArray]:
         """Named weights of generated events whose nominal weights are given, ``(n,)`` each."""
         result = {name: weight.copy() for name in (*self._stat, *self._theory)}
         learned = self._learned

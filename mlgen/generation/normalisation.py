@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -38,7 +38,6 @@ def generated_run_info(
     plugin: str,
     summary: str,
     variations: Sequence[Variation] = (),
-    groups: Sequence[Mapping[str, str]] = (),
 ) -> RunInfo:
     """Run information of generated events.
 
@@ -52,7 +51,6 @@ def generated_run_info(
         plugin: The generator's name.
         summary: What it is, in words.
         variations: Named weights that the generated events have.
-        groups: Their groups.
     """
     strategy = abs(trained_on.weight_strategy)
     name = f"mlgen {plugin}, learned from {trained_on.generator or 'an unnamed generator'},"
@@ -61,7 +59,7 @@ def generated_run_info(
         weight_strategy=4 if strategy in (1, 2) else strategy,
         processes=tuple(dataclasses.replace(p, maximum_weight=weight) for p in trained_on.processes),
         variations=tuple(variations),
-        variation_groups=tuple(groups),
+        variation_groups=(),
         header="",
         init_text=f"<generator {attributes}>{summary}</generator>",
         generator=f"{name} {mlgen.__version__}",

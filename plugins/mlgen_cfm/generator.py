@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
 
 import numpy as np
 
-from mlgen.errors import ModelError
 from mlgen.generation import LearnedGenerator, PointDensity
 from mlgen.generation.families import FamilyEvents
 from mlgen.generation.fitting import Course, Data
 from mlgen.generation.learning import Learned, LearningReport
-from mlgen.stages import Settings, State
 from mlgen_cfm.density import FlowMatchingDensity
 from mlgen_cfm.rectification import rectify
 from mlgen_cfm.settings import CfmSettings
@@ -29,11 +26,9 @@ class CfmGenerator(LearnedGenerator):
 
     name = "cfm"
     summary = "conditional flow matching, arXiv:2305.10475"
+    settings_type = CfmSettings
     likelihood = False
     settings: CfmSettings
-
-    def __init__(self, settings: CfmSettings | None = None) -> None:
-        super().__init__(settings or CfmSettings())
 
     def make_density(self, dimension: int, context: int) -> PointDensity:
         """See `LearnedGenerator`."""
@@ -63,14 +58,3 @@ class CfmGenerator(LearnedGenerator):
                 learned.families[number].density, events, self.settings, rng, lambda done, loss: report(steps, loss)
             )
         return course
-
-    @classmethod
-    def from_state(cls, settings: Settings, state: State) -> Self:
-        """Make the generator that `state` came from.
-
-        Raises:
-            ModelError: The arrays do not fit.
-        """
-        if not isinstance(settings, CfmSettings):
-            raise ModelError(f"the settings are {type(settings).__name__}; CfmSettings are expected")
-        return super().from_state(settings, state)

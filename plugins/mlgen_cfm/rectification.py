@@ -51,7 +51,7 @@ def rectify(
     values = rng.uniform(-LARGEST, LARGEST, (_PAIRS, model.extra)).astype(np.float32)
     extra = torch.from_numpy(values).to(device)
     # One draw of the model as it is: the context of each block is what the blocks before it gave.
-    for block, density in zip(model.family.blocks, model.densities, strict=True):
+    for block, density in zip(model.family.blocks, model.parts, strict=True):
         if not isinstance(density, FlowMatchingDensity):
             continue
         rows = torch.from_numpy(events.rows[0, chosen]).to(device)

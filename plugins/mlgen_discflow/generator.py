@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
 
 import numpy as np
 
-from mlgen.errors import ModelError
 from mlgen.generation import LearnedGenerator, PointDensity
 from mlgen.generation.families import FamilyEvents
 from mlgen.generation.fitting import Course, Data, fit_density
 from mlgen.generation.learning import Learned, LearningReport
-from mlgen.stages import Settings, State
 from mlgen_discflow.density import SplineFlowDensity
 from mlgen_discflow.rounds import enough_events, fit_with_discriminator
 from mlgen_discflow.settings import DiscFlowSettings
@@ -29,11 +26,9 @@ class DiscFlowGenerator(LearnedGenerator):
 
     name = "discflow"
     summary = "spline flow with a discriminator, arXiv:2110.13632"
+    settings_type = DiscFlowSettings
     likelihood = True
     settings: DiscFlowSettings
-
-    def __init__(self, settings: DiscFlowSettings | None = None) -> None:
-        super().__init__(settings or DiscFlowSettings())
 
     def make_density(self, dimension: int, context: int) -> PointDensity:
         """See `LearnedGenerator`."""
@@ -69,14 +64,3 @@ class DiscFlowGenerator(LearnedGenerator):
                 course,
             )
         return course
-
-    @classmethod
-    def from_state(cls, settings: Settings, state: State) -> Self:
-        """Make the generator that `state` came from.
-
-        Raises:
-            ModelError: The arrays do not fit.
-        """
-        if not isinstance(settings, DiscFlowSettings):
-            raise ModelError(f"the settings are {type(settings).__name__}; DiscFlowSettings are expected")
-        return super().from_state(settings, state)

@@ -59,8 +59,6 @@ def fit_with_discriminator(
     References:
         Eq. (4.95) to (4.97) of Plehn et al., arXiv:2211.01421; arXiv:2110.13632.
     """
-    if learned.training is None:
-        raise ValueError("the events of the training are gone")
     family = learned.families[number]
     rounds = settings.discriminator_rounds
     slower = settings.model_copy(update={"learning_rate": _LEARNING_RATE * settings.learning_rate})
@@ -96,10 +94,8 @@ def fit_with_discriminator(
 
 def enough_events(learned: Learned, number: int) -> bool:
     """Whether a topology of the family has enough events for a discriminator."""
-    training = learned.training
-    return training is not None and any(
-        len(training.events[k].weight) >= _FEWEST for k in learned.families[number].family.topologies
-    )
+    events = learned.events_of_training.events
+    return any(len(events[k].weight) >= _FEWEST for k in learned.families[number].family.topologies)
 
 
 def _taught(
@@ -112,8 +108,7 @@ def _taught(
 
     The order of the events is that of the family's: topology by topology.
     """
-    training = learned.training
-    assert training is not None
+    training = learned.events_of_training
     weights, entropies, sizes = [], [], []
     for k in learned.families[number].family.topologies:
         topology, events, held_out = learned.topologies[k], training.events[k], training.held_out[k]
