@@ -12,8 +12,8 @@ from zuko.flows.autoregressive import ElementWiseTransform
 from zuko.flows.coupling import GeneralCouplingTransform
 
 from mlgen.generation import PointDensity
+from mlgen.splines import FastSpline
 from mlgen_discflow.settings import DiscFlowSettings
-from mlgen_discflow.splines import FastSpline
 
 #: Splines act between these limits; beyond, a flow is the identity.
 BOUND = 6.0

@@ -10,13 +10,13 @@ import torch
 from zuko.transforms import MonotonicRQSTransform
 
 from mlgen.errors import ModelError
+from mlgen.splines import FastSpline
 from mlgen.testing import EventGeneratorTests
 from mlgen.testing.samples import drell_yan_events
 from mlgen_discflow import rounds
 from mlgen_discflow.density import SplineFlowDensity, coupling_masks
 from mlgen_discflow.generator import DiscFlowGenerator
 from mlgen_discflow.settings import DiscFlowSettings
-from mlgen_discflow.splines import FastSpline
 
 QUICK = DiscFlowSettings(
     steps=40, batch_size=64, width=16, depth=1, bins=4, label_steps=20, discriminator_rounds=2, discriminator_epochs=1
