@@ -73,6 +73,23 @@ class TrainingError(UserError):
     """The training data do not allow what was asked."""
 
 
+class DetectorError(UserError):
+    """A simulation of a detector cannot do what was asked of it."""
+
+
+class SimulationFailure(MlgenError):  # noqa: N818 - it reports what became of somebody else's program
+    """A program that simulates a detector stopped or failed while it ran.
+
+    Args:
+        problem: What happened.
+        shower: Number of the shower in the batch, from 0, where it is known.
+    """
+
+    def __init__(self, problem: str, *, shower: int | None = None) -> None:
+        self.problem, self.shower = problem, shower
+        super().__init__(problem)
+
+
 class PluginFailure(MlgenError):  # noqa: N818 - it reports somebody else's exception
     """A plugin raised an exception while it ran."""
 

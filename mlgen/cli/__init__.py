@@ -20,8 +20,9 @@ COMMANDS = {
     "train": "Train the model that a card names.",
     "integrate": "Compute the cross section of a card's process.",
     "validate": "Compare samples with a reference and write a report.",
+    "simulate-showers": "Simulate showers of single particles in a calorimeter.",
     "convert": "Convert event files to another format.",
-    "info": "Say what is in an event file.",
+    "info": "Say what is in a file of events or showers.",
     "plugins": "List the plugins of this environment.",
     "init": "Write a commented card to start from.",
 }
@@ -36,7 +37,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"mlgen.cli.{cmd_name}")
+        module = importlib.import_module(f"mlgen.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,13 +23,46 @@ SHOWN_VARIATIONS = 8
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @options.input_format
 @options.on_error
+@click.option("--geometry", metavar="FILE", type=click.Path(path_type=Path), help="Binning of showers (XML or JSON).")
+@click.option("--particle", metavar="NAME", help="Incident particle of showers: photon, electron, pion.")
 @options.as_json
 @options.debug
-def command(files: tuple[str, ...], input_format: str | None, on_error: str | None, as_json: bool) -> None:
-    """Say what is in an event file: generator, beams, processes, weights, particles.
+def command(
+    files: tuple[str, ...],
+    input_format: str | None,
+    on_error: str | None,
+    geometry: Path | None,
+    particle: str | None,
+    as_json: bool,
+) -> None:
+    """Say what is in a file of events: generator, beams, processes, weights, particles; or of calorimeter showers.
 
-    Several files are read as one sample. The whole file is read, in constant memory.
+    Several files are read as one sample. The whole file is read, in constant memory. Files of showers that do not say
+    what their voxels are, as those of the CaloChallenge, need --geometry and --particle.
     """
+    from mlgen.formats.shower_files import is_shower_file
+
+    # A pipe can be read once only, and showers come in none.
+    if all(Path(name).is_file() and is_shower_file(name) for name in files):
+        _showers(files, geometry, particle, as_json)
+    else:
+        _events(files, input_format, on_error, as_json)
+
+
+def _showers(files: tuple[str, ...], geometry: Path | None, particle: str | None, as_json: bool) -> None:
+    from mlgen.cli.shower_info import shower_rows, summarise_showers
+    from mlgen.cli.terminal import print_json, reporter, table
+    from mlgen.formats.shower_files import open_showers
+
+    with open_showers(*files, geometry=geometry, particle=particle) as showers, reporter("reading") as progress:
+        summary = summarise_showers(showers, progress)
+        if as_json:
+            print_json({"files": list(files), "formats": [showers.format]} | summary.to_dict(showers))
+        else:
+            table([("file", "\n".join(files)), ("format", showers.format), *shower_rows(showers, summary)])
+
+
+def _events(files: tuple[str, ...], input_format: str | None, on_error: str | None, as_json: bool) -> None:
     from mlgen.cli.terminal import print_json, reporter, table
     from mlgen.formats import open_events
     from mlgen.summary import summarise
@@ -46,8 +80,8 @@ def command(files: tuple[str, ...], input_format: str | None, on_error: str | No
         table([("file", "\n".join(files)), ("format", ", ".join(formats)), *_rows(summary)])
 
 
-def _particle_name(pdg_id: int) -> str:
-    """Name of a particle, its PDG id when it has none."""
+def particle_name(pdg_id: int) -> str:
+    """Return the name of a particle, its PDG id when it has none."""
     from particle import InvalidParticle, Particle, ParticleNotFound
 
     try:
@@ -61,7 +95,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
 
     info = summary.run_info
     yield "generator", info.generator or "unknown"
-    beams = [f"{_particle_name(b.pdg_id)} {b.energy:g} GeV" + (f", PDF {b.pdf_set}" if b.pdf_set > 0 else "")
+    beams = [f"{particle_name(b.pdg_id)} {b.energy:g} GeV" + (f", PDF {b.pdf_set}" if b.pdf_set > 0 else "")
              for b in info.beams if b.pdg_id]  # fmt: skip
     yield "beams", " on ".join(beams) or "unknown"
     for process in info.processes:
@@ -89,13 +123,13 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str]]:
     for n, count in sorted(summary.multiplicities.items()):
         yield f"  {n} final particles", f"{count:,} events"
     for (incoming, outgoing), count in summary.reactions.most_common(SHOWN_STATES):
-        text = f"{' '.join(map(_particle_name, incoming))} > {' '.join(map(_particle_name, outgoing))}"
+        text = f"{' '.join(map(particle_name, incoming))} > {' '.join(map(particle_name, outgoing))}"
         yield "  " + text, f"{count:,}"
     left = len(summary.reactions) - SHOWN_STATES
     if left > 0:
         yield f"  {left} further reactions", f"{sum(c for _, c in summary.reactions.most_common()[SHOWN_STATES:]):,}"
     common = summary.particles.most_common(SHOWN_STATES)
-    yield "final particles", ", ".join(f"{_particle_name(pdg_id)} {count:,}" for pdg_id, count in common)
+    yield "final particles", ", ".join(f"{particle_name(pdg_id)} {count:,}" for pdg_id, count in common)
     for record in info.provenance:
         stages = "".join(f", {s['stage']} {s['plugin']} ({s['exactness']})" for s in record.get("stages", ()))
         seed = f", seed {record['seed']}" if "seed" in record else ""
