@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 if TYPE_CHECKING:
+    from mlgen.cells import CellBatch
     from mlgen.events import EventBatch
     from mlgen.run_info import RunInfo
 
@@ -80,9 +81,23 @@ class EventWriter(abc.ABC):
             mlgen.errors.OutputError: The format cannot hold the batch.
         """
 
+    def conclude(self, run_info: RunInfo) -> None:  # noqa: B027 - what a format cannot say at its end is left out
+        """Take what is true of all events once the last one is known, before `close`: a better cross section, say.
+
+        A format that has written it already leaves it out; names of weights are those from the beginning.
+        """
+
     @abc.abstractmethod
     def close(self) -> None:
         """Write what ends the file."""
+
+    def write_cells(self, batch: CellBatch) -> None:
+        """Append the calorimeter cells of a batch of events; only asked of a format with `EventFormat.holds_cells`.
+
+        Raises:
+            mlgen.errors.OutputError: The format cannot hold them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes no cells")
 
     def discard(self) -> None:  # noqa: B027 - a writer that holds nothing has nothing to let go
         """Let go of what is held open, in place of `close`: the run failed, and the file is thrown away."""
@@ -103,6 +118,10 @@ class EventFormat(abc.ABC):
     suffixes: tuple[str, ...]
     #: Whether the format goes through a stream, so that compression, ``-`` and pipes work.
     streams: bool = True
+    #: Whether it can hold shower-level events. One that cannot gets the hard events of a run that showers them.
+    shower_level: bool = True
+    #: Whether its writer takes calorimeter cells beside the events (`EventWriter.write_cells`).
+    holds_cells: bool = False
 
     @abc.abstractmethod
     def recognises(self, head: bytes) -> bool:

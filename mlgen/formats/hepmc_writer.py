@@ -19,6 +19,7 @@ from mlgen.errors import OutputError, nearest
 from mlgen.event_format import EventWriter
 from mlgen.events import EventBatch
 from mlgen.formats import hepmc_record as record
+from mlgen.formats.hepmc3_text import event_texts, has_order
 from mlgen.formats.hepmc_graph import KINEMATICS, Vertex, hard_graph
 from mlgen.formats.hepmc_run import run_for
 from mlgen.run_info import RunInfo
@@ -66,6 +67,9 @@ class HepMCWriter(EventWriter):
         with quiet():
             writer = pyhepmc.io.WriterAscii if version == 3 else pyhepmc.io.WriterAsciiHepMC2
             self._writer = writer(self._bridge, run)
+            # HepMC3 keeps what stands before the events until it has written one, and not all are written by it.
+            self._head = _head(run) if version == 3 else b""
+        self._again = len(self._head)
         # 17 digits keep every bit, and %g writes the many zeros in one character.
         self._writer.precision = 17
         self._writer.options = {"float_printf_specifier": "g"}
@@ -107,7 +111,11 @@ class HepMCWriter(EventWriter):
 
     def _drain(self) -> None:
         self._bridge.flush()
-        self._stream.write(self._buffer.getvalue())
+        text = self._buffer.getvalue()
+        again = min(self._again, len(text))
+        self._again -= again
+        head, self._head = self._head, b""
+        self._stream.write(head + text[again:])
         self._buffer.seek(0)
         self._buffer.truncate()
 
@@ -188,6 +196,13 @@ class HepMCWriter(EventWriter):
 
     def _write_shower_level(self, batch: EventBatch) -> None:
         finish = _Finisher(self, batch)
+        if self._version == 3 and finish.attributes_of_events_only() and has_order(batch):
+            # What HepMC3 itself would write next is in front of it.
+            self._drain()
+            for text in event_texts(batch, self._written, finish.weights, finish.attributes):
+                self._stream.write(text)
+            self._written += len(batch)
+            return
         starts = batch.offsets.tolist()
         columns = batch.columns(("pdg_id", "status", "color1", "color2", *KINEMATICS))
         colors = np.stack([columns["color1"], columns["color2"]], axis=1)
@@ -222,6 +237,19 @@ class HepMCWriter(EventWriter):
             if self._buffer.tell() > CHUNK:
                 self._drain()
         self._written += len(batch)
+
+
+def _head(run: Any) -> bytes:
+    """What HepMC3 writes before the events."""
+    buffer = io.BytesIO()
+    bridge = pyhepmc.io.pyiostream(buffer, 1 << 16)
+    writer = pyhepmc.io.WriterAscii(bridge, run)
+    writer.close()
+    bridge.flush()
+    head, end, _ = buffer.getvalue().rpartition(b"HepMC::Asciiv3-END")
+    if not end:
+        raise OutputError("HepMC3 wrote no end of its listing; this version of pyhepmc cannot be used")
+    return head
 
 
 class _Finisher:
@@ -284,6 +312,22 @@ class _Finisher:
                 f"event {first_event + wrong[0]}: process {process[wrong[0]]}: HepMC2 holds process numbers of 32 bits"
             )
         self.add(record.PROCESS, process.tolist())
+
+    @property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """All weights, the nominal ones first, shape ``(n, weights)``."""
+        return self._weights
+
+    def attributes_of_events_only(self) -> bool:
+        """Whether no particle and no vertex has attributes of its own."""
+        return not any(" " in name for own in self._own for name in own)
+
+    def attributes(self, index: int) -> Iterator[tuple[str, str]]:
+        """Yield name and text of each attribute of an event."""
+        for name, values in self._values:
+            if values[index] is not None:
+                yield name, values[index]
+        yield from self._own[index].items()
 
     def __call__(self, index: int) -> None:
         self._event.weights = self._weights[index]

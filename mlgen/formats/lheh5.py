@@ -36,6 +36,7 @@ class LesHouchesHDF5(EventFormat):
     name = "lheh5"
     summary = "Les Houches events in HDF5 (LHEH5)"
     suffixes = (".lheh5", ".hdf5", ".h5")
+    shower_level = False
     streams = False
 
     def recognises(self, head: bytes) -> bool:
