@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Observables that differ, shown in the terminal; the report has all.
 SHOWN = 12
+#: The same of separation powers of showers.
+SHOWN_SEPARATIONS = 6
 
 
 @click.command("validate")
@@ -36,7 +38,8 @@ SHOWN = 12
     "--fail-above",
     metavar="[MEASURE=]LIMIT",
     multiple=True,
-    help="Exit with 3 when a measure is above its limit: sigma (a number alone), auc, chi2, wasserstein, fpd, kpd.",
+    help="Exit with 3 when a measure is above its limit: sigma (a number alone), auc, chi2, wasserstein, fpd, kpd, "
+    "separation (of showers).",
 )
 @click.option("--card", "card_file", metavar="CARD", help="Take [validation] and the seed from this card.")
 @click.option(
@@ -47,6 +50,11 @@ SHOWN = 12
 @click.option("--no-classifier", is_flag=True, help="Train no classifier (quicker).")
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of everything random.")
 @click.option("--set", "settings", metavar="SECTION.KEY=VALUE", multiple=True, help="Set a key of the card.")
+@click.option(
+    "--showers",
+    is_flag=True,
+    help="Expect calorimeter showers, and nothing else; without it, showers are recognised by their files.",
+)
 @click.option(
     "--geometry",
     metavar="XML",
@@ -68,6 +76,7 @@ def command(
     fail_above: tuple[str, ...],
     force: bool,
     as_json: bool,
+    showers: bool,
     geometry: Path | None,
     particle: str | None,
     **overrides: Any,
@@ -82,6 +91,7 @@ def command(
     mlgen validate truth.hepmc3 cfm=a.hepmc3 flow=b.root -o report.html
     mlgen validate truth.lhe new.lhe --observable 'mT=sqrt(2*pt("mu-")*missing_pt())'
     mlgen validate truth.lhe new.lhe --fail-above 3 --fail-above auc=0.52
+    mlgen validate --showers truth.h5 surrogate.h5 --fail-above separation=0.01 --fail-above auc=0.65
     mlgen validate card.toml
     """  # noqa: D301 - click wants a real \b
     from mlgen.cli.terminal import print_json, reporter
@@ -93,13 +103,18 @@ def command(
 
     gates = [Gate.parse(text) for text in fail_above]
     card, files = _card_and_samples(sources, overrides)
+    if showers and not files:
+        raise UserError(
+            f"--showers {sources[0]}: a card's chain makes events, and a file of showers has no card; give the showers "
+            "of a reference and of a sample: mlgen validate --showers REFERENCE.h5 SAMPLE.h5"
+        )
     report = None if no_report else Path(output)
     for path in (path for sample in files for path in sample.files):
         if report is not None and path.exists() and report.exists() and report.samefile(path):
             raise UserError(f"{output}: the report would replace a sample; choose another name")
     _check_outputs(report, plots, force)
     if files:
-        reading = ReadingOptions(card.model.run.on_error, geometry, particle)
+        reading = ReadingOptions(card.model.run.on_error, geometry, particle, showers)
         result = validate(
             files[0], files[1:], card.model.validation, seed=card.model.run.seed, reporter=reporter, options=reading
         )
@@ -209,6 +224,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
             measure.name,
             f"{measure.value:.4g} +- {measure.error:.1g} (null floor {measure.floor:.4g} +- {measure.floor_error:.1g})",
         )
+    yield from _separations(comparison)
     flagged = [r for r in comparison.observables if r.verdict in (Verdict.DIFFERS, Verdict.MISSING)]
     flagged.sort(
         key=lambda r: (r.adjusted_p_value, -abs(r.test.deviation.significance) if r.test and r.test.deviation else 0)
@@ -229,5 +245,23 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield f"gate {measure_name}", f"{value:.4g}, limit {limit:g}"
     yield from (
         ("remark", remark)
-        for remark in (*sample.remarks, *(comparison.classifier.remarks if comparison.classifier else ()))
+        for remark in (
+            *sample.remarks,
+            *(comparison.classifier.remarks if comparison.classifier else ()),
+            *(comparison.showers.remarks if comparison.showers else ()),
+        )
     )
+
+
+def _separations(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """The largest separation powers, and the total response in any case."""
+    powers = comparison.showers.separations if comparison.showers is not None else ()
+    largest = sorted(powers, key=lambda power: -power.value)[:SHOWN_SEPARATIONS]
+    for power in [*largest, *(p for p in powers if p.name == "E_total / E_inc" and p not in largest)]:
+        yield (
+            f"S^2 {power.name}",
+            f"{power.value:.3g} +- {power.error:.1g} (expected of equal samples {power.expected:.3g} +- "
+            f"{power.spread:.1g}, null floor {power.floor:.3g})",
+        )
+    if len(powers) > SHOWN_SEPARATIONS:
+        yield "", f"and {len(powers) - SHOWN_SEPARATIONS} further separation powers, in the report"

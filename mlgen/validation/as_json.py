@@ -17,7 +17,7 @@ _SHARES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
 def to_dict(result: ValidationResult) -> dict[str, Any]:
-    """Return everything but the learned weight of each event, whose quantiles are given.
+    """Return everything but the learned weight of each event, whose quantiles are given, and the average showers.
 
     Numbers that are not finite, such as the quantiles in a tail of an observable that all its events lack, are None,
     which JSON can say. The quantiles of the learned weights are those of the events with their weights (absolute
@@ -29,6 +29,8 @@ def to_dict(result: ValidationResult) -> dict[str, Any]:
         plain["gates"] = [
             dict(zip(("measure", "value", "limit"), _plain(gate), strict=True)) for gate in comparison.gates
         ]
+        if comparison.showers is not None:
+            del plain["showers"]["averages"]
         if comparison.classifier is not None:
             for name in ("learned_weights", "event_weights"):
                 del plain["classifier"][name]

@@ -31,6 +31,7 @@ from mlgen.validation.record import (
 from mlgen.validation.settings import ValidationSettings
 from mlgen.validation.shape_tests import BinnedSample, compare_shapes
 from mlgen.validation.shares import share_test, two_sided_p_value
+from mlgen.validation.shower_comparison import ShowerComparison
 from mlgen.validation.verdicts import comparison_words, missing_verdict, observable_verdict
 from mlgen.validation.wasserstein import total_variation, total_variation_floor, wasserstein, wasserstein_floor
 
@@ -47,6 +48,7 @@ def compare(
     *,
     seed: int,
     differences: tuple[str, ...] = (),
+    showers: ShowerComparison | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Comparison:
     """Compare two samples whose histograms have the same axes.
@@ -59,6 +61,7 @@ def compare(
         settings: What is tested.
         seed: Of the classifiers and of random halves.
         differences: What is known to differ in content, in sentences.
+        showers: What was found from the showers themselves; its classifiers stand beside those of the observables.
         progress: Called after each training of a classifier.
     """
     rng = random_generator(seed, Work.COMPARE, 1)
@@ -67,6 +70,8 @@ def compare(
     subsets = [_part(first, 2 * size, rng), _part(second, size, rng)]
     results = [_result(axis, reference, sample, row, settings, subsets, rng) for row, axis in enumerate(reference.axes)]
     tested_by = _classifier(reference, sample, settings, seed, progress)
+    if showers is not None and tested_by is not None:
+        tested_by = showers.with_low_level(tested_by)
     rate = _rate(reference_record, sample_record)
     acceptance = None
     if settings.select:
@@ -99,6 +104,7 @@ def compare(
         words=comparison_words(
             judged, family, tested_by, settings.significance, (reference.effective_events, sample.effective_events)
         ),
+        showers=showers,
     )
 
 

@@ -16,6 +16,7 @@ import mlgen
 from mlgen.digests import sha256_of_files
 from mlgen.errors import InputError, UserError, WeightError
 from mlgen.seeds import Work, random_generator
+from mlgen.showers import ShowerBatch
 from mlgen.stages import Progress, Reporter, silent
 from mlgen.validation.axes import Axis, choose_axis
 from mlgen.validation.compare import compare
@@ -34,6 +35,7 @@ from mlgen.validation.samples import (
     open_sample,
 )
 from mlgen.validation.settings import ValidationSettings
+from mlgen.validation.shower_comparison import ShowerComparison, compare_showers
 from mlgen.validation.shower_observables import choose_shower_observables
 
 READING = ReadingOptions()
@@ -105,10 +107,13 @@ def validate(
             choice = _choose(opened, pilots, settings)
             filled = _filled(opened, choice, settings, seed, reporter)
         records = [_record(sample, content) for sample, content in zip(opened, filled, strict=True)]
+        showers = _showers(opened, settings, seed, reporter)
     fixed = _fixed(filled)
     filled = [_without(content, fixed) for content in filled]
     comparisons = []
-    for record, content, different in zip(records[1:], filled[1:], choice.differences[1:], strict=True):
+    for record, content, different, of_showers in zip(
+        records[1:], filled[1:], choice.differences[1:], showers, strict=True
+    ):
         with reporter(f"comparing {record.name}") as progress:
             comparisons.append(
                 compare(
@@ -119,6 +124,7 @@ def validate(
                     settings,
                     seed=seed,
                     differences=different,
+                    showers=of_showers,
                     progress=progress,
                 )
             )
@@ -130,6 +136,24 @@ def validate(
         settings=settings.model_dump(mode="json"),
         remarks=(*choice.observables.remarks, *_remarks(choice.axes, fixed, records)),
     )
+
+
+def _showers(
+    opened: Sequence[Sample], settings: ValidationSettings, seed: int, reporter: Reporter
+) -> list[ShowerComparison | None]:
+    """What needs the showers themselves, of each sample; of one sample at a time beside the reference."""
+    found: list[ShowerComparison | None] = []
+    reference: ShowerBatch | None = None
+    for sample in opened[1:]:
+        if not isinstance(opened[0], ShowerSample) or not isinstance(sample, ShowerSample):
+            found.append(None)
+            continue
+        with reporter(f"showers of {sample.name}") as progress:
+            if reference is None:
+                reference = opened[0].kept(settings.showers.showers, seed)
+            kept = sample.kept(settings.showers.showers, seed)
+            found.append(compare_showers(reference, kept, settings, seed=seed, progress=progress))
+    return found
 
 
 def _check_kinds(opened: Sequence[Sample]) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from mlgen.files import check_free
 from mlgen.stages import Progress, ProgressCallback, no_progress
+from mlgen.validation.plot_output import to_png
+from mlgen.validation.plot_showers import average_shower_figure, separation_figure
 from mlgen.validation.plots import (
     classifier_figure,
     learned_weight_figure,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_AVERAGE = "average shower, "
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """SVG texts.
@@ -34,12 +39,16 @@ class Figures:
         summary: By sample: the p-values of all observables.
         learned_weights: By sample: the classifier's learned weights.
         classifier: By sample: the AUC of each training.
+        separations: By sample: separation powers of showers.
+        averages: By sample and title: average showers, as PNG.
     """
 
     observables: dict[str, str] = field(default_factory=dict)
     summary: dict[str, str] = field(default_factory=dict)
     learned_weights: dict[str, str] = field(default_factory=dict)
     classifier: dict[str, str] = field(default_factory=dict)
+    separations: dict[str, str] = field(default_factory=dict)
+    averages: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 def figures_of(
@@ -69,6 +78,7 @@ def figures_of(
         "p-values": figures.summary,
         "learned weights": figures.learned_weights,
         "classifier": figures.classifier,
+        "separation powers": figures.separations,
     }
     jobs = list(_jobs(result))
     files: list[list[Path]] = [[] for _ in jobs]
@@ -80,7 +90,11 @@ def figures_of(
         check_free(path, force=force)
     for number, ((kind, name, draw), paths) in enumerate(zip(jobs, files, strict=True), 1):
         figure = draw()
-        kinds[kind][name] = to_svg(figure)
+        if kind.startswith(_AVERAGE):
+            # Thousands of voxels: a picture of them is smaller than their outlines.
+            figures.averages[name, kind.removeprefix(_AVERAGE)] = to_png(figure)
+        else:
+            kinds[kind][name] = to_svg(figure)
         for path in paths:
             save(figure, path, force=force)
         progress(Progress(number, len(jobs)))
@@ -121,6 +135,11 @@ def _jobs(result: ValidationResult) -> Iterator[tuple[str, str, Callable[[], Fig
             reference = result.reference.name
             yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name, index)
             yield "classifier", name, functools.partial(classifier_figure, test, index)
+        if (found := comparison.showers) is not None:
+            yield "separation powers", name, functools.partial(separation_figure, found.separations, index)
+            for average in found.averages:
+                draw = functools.partial(average_shower_figure, average, result.reference.name, name)
+                yield f"{_AVERAGE}{average.title}", name, draw
 
 
 def _worst(results: Iterator[ObservableResult]) -> Deviation | None:

@@ -19,6 +19,7 @@ GATES = {
     "wasserstein": "largest Wasserstein distance of an observable over the mean of its null floor",
     "fpd": "Frechet physics distance",
     "kpd": "kernel physics distance",
+    "separation": "largest separation power S^2 of a feature of showers",
 }
 
 
@@ -77,6 +78,9 @@ def gate_values(comparison: Comparison) -> dict[str, float]:
         "wasserstein": max(ratios, default=math.nan),
         "fpd": distances.get("fpd", math.nan),
         "kpd": distances.get("kpd", math.nan),
+        "separation": max((s.value for s in comparison.showers.separations), default=math.nan)
+        if comparison.showers is not None
+        else math.nan,
     }
 
 

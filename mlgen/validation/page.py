@@ -32,6 +32,7 @@ from mlgen.report.page import (
 from mlgen.report.page import Verdict as PageVerdict
 from mlgen.report.quantities import with_error_text
 from mlgen.validation.figures import Figures, by_observable
+from mlgen.validation.page_showers import SHOWER_REFERENCES, shower_section
 from mlgen.validation.record import (
     ClassifierTest,
     Comparison,
@@ -76,20 +77,14 @@ _OBSERVABLE_COLUMNS = (
     Column("floor", Kind.NUMBER, description="The same for halves of the reference; the mean.", digits=3),
 )
 
-_REFERENCES = References(
-    (
-        Reference("Lopez-Paz and Oquab, Revisiting classifier two-sample tests", "https://arxiv.org/abs/1610.06545"),
-        Reference(
-            "Das et al., How to understand limitations of generative networks", "https://arxiv.org/abs/2305.16774"
-        ),
-        Reference("Plehn et al., Modern Machine Learning for LHC Physicists", "https://arxiv.org/abs/2211.01421"),
-        Reference(
-            "Kansal et al., Evaluating generative models in high energy physics", "https://arxiv.org/abs/2211.10295"
-        ),
-        Reference(
-            "Gagunashvili, Comparison of weighted and unweighted histograms", "https://arxiv.org/abs/physics/0605123"
-        ),
-    )
+_REFERENCES = (
+    Reference("Lopez-Paz and Oquab, Revisiting classifier two-sample tests", "https://arxiv.org/abs/1610.06545"),
+    Reference("Das et al., How to understand limitations of generative networks", "https://arxiv.org/abs/2305.16774"),
+    Reference("Plehn et al., Modern Machine Learning for LHC Physicists", "https://arxiv.org/abs/2211.01421"),
+    Reference("Kansal et al., Evaluating generative models in high energy physics", "https://arxiv.org/abs/2211.10295"),
+    Reference(
+        "Gagunashvili, Comparison of weighted and unweighted histograms", "https://arxiv.org/abs/physics/0605123"
+    ),
 )
 
 
@@ -108,12 +103,16 @@ def validation_page(result: ValidationResult, figures: Figures) -> Page:
         summary=tuple(_cards(result)),
         sections=(
             *(
-                _comparison(comparison, result.reference, figures, len(result.comparisons) > 1)
+                section
                 for comparison in result.comparisons
+                for section in (
+                    _comparison(comparison, result.reference, figures, len(result.comparisons) > 1),
+                    *shower_section(comparison, figures, len(result.comparisons) > 1),
+                )
             ),
             _observables(result, figures),
             _origin(result),
-            _reading(),
+            _reading(showers=result.reference.showers),
         ),
     )
 
@@ -157,6 +156,13 @@ def _cards(result: ValidationResult) -> Iterator[Card]:
             best = max(comparison.classifier.measures, key=lambda measure: measure.value)
             yield Card(
                 f"classifier AUC{whose}", Cell(best.value, best.error), f"null floor {best.floor:.4f}; 0.5 is perfect"
+            )
+        if comparison.showers is not None and comparison.showers.separations:
+            power = max(comparison.showers.separations, key=lambda s: s.value)
+            yield Card(
+                f"largest separation power{whose}",
+                Cell(power.value, power.error),
+                f"{power.name}; {power.expected:.2g} expected of equal samples",
             )
         if math.isfinite(comparison.p_value) and not missing:
             yield Card(
@@ -419,5 +425,6 @@ _HOW = (
 )
 
 
-def _reading() -> Section:
-    return Section("How to read this", [Text(_HOW), _REFERENCES])
+def _reading(*, showers: bool) -> Section:
+    references = (*_REFERENCES, *SHOWER_REFERENCES) if showers else _REFERENCES
+    return Section("How to read this", [Text(_HOW), References(references)])

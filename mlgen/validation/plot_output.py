@@ -51,6 +51,11 @@ def to_svg(figure: Figure) -> str:
     return re.sub(r'( id="| href="#|url\(#)([^")]*)', lambda match: match[1] + names[match[2]], text).strip()
 
 
+def to_png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file, without a date."""
+    return _bytes(figure, "png")
+
+
 def save(figure: Figure, path: Path, *, force: bool = False) -> None:
     """Write the figure as PNG, PDF or SVG, as the name says; it appears under its name when it is whole.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlgen.validation.observable import FloatArray, Observable
+
+if TYPE_CHECKING:
+    from mlgen.validation.shower_comparison import ShowerComparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,7 @@ class Comparison:
         agrees: The overall verdict.
         words: The overall verdict, in a sentence.
         gates: Each gate that was asked for: its name, the value and the limit.
+        showers: What is asked of showers only; None for events.
     """
 
     sample: SampleRecord
@@ -290,6 +294,7 @@ class Comparison:
     agrees: bool
     words: str
     gates: tuple[tuple[str, float, float], ...] = ()
+    showers: ShowerComparison | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ PILOT = 20_000
 #: Voxels of the showers from which they are chosen take about so much memory, at most (a shower of the CaloChallenge's
 #: data set 3 takes 324 kB).
 PILOT_BYTES = 1 << 27
+#: Showers that are kept for what needs their voxels take so much memory, at most.
+KEPT_BYTES = 1 << 29
 #: ... or fewer, where they have more particles than this: events after the shower have thousands.
 PILOT_PARTICLES = 2_000_000
 #: Incoming partons with more than so many times the beams' energy are not in GeV, or not of these beams.
@@ -63,11 +65,19 @@ class SampleFiles:
 
 @dataclass(frozen=True, slots=True)
 class ReadingOptions:
-    """How files are read: what to do with bad events, the geometry of shower files that carry none."""
+    """How files are read.
+
+    Args:
+        on_error: What to do with bad events.
+        geometry: What the voxels of shower files are that do not say it.
+        particle: The incident particle of that geometry.
+        showers: Whether nothing but showers is expected.
+    """
 
     on_error: OnError = "stop"
     geometry: Path | None = None
     particle: str | None = None
+    showers: bool = False
 
 
 class EventSample:
@@ -280,6 +290,25 @@ class ShowerSample:
         rng = random_generator(seed, Work.VALIDATE, 0, *(ord(letter) for letter in self.name))
         return [batch[rng.random(len(batch)) < share] for batch in self._stream]
 
+    def kept(self, showers: int, seed: int) -> ShowerBatch:
+        """Random showers of the whole file in its order, in single precision: `showers`, or what `KEPT_BYTES` hold."""
+        from mlgen.showers import ShowerBatch
+
+        total = len(self._stream)
+        wanted = min(total, showers, max(1, KEPT_BYTES // (4 * self.geometry.n_voxels)))
+        # The same places in every file of as many showers: a surrogate that was asked for the incident energies of the
+        # reference keeps its place beside it.
+        chosen = np.zeros(total, dtype=bool)
+        chosen[random_generator(seed, Work.VALIDATE, 1).permutation(total)[:wanted]] = True
+        start = 0
+        parts = []
+        for batch in self._stream:
+            part = batch[chosen[start : start + len(batch)]]
+            start += len(batch)
+            parts.append((part.incident_energy, part.pdg_id, part.direction, part.voxels.astype(np.float32)))
+        energy, pdg_id, direction, voxels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return ShowerBatch(energy, pdg_id, direction, voxels, self.geometry)
+
     def __iter__(self) -> Iterator[ShowerBatch]:
         return iter(self._stream)
 
@@ -330,14 +359,34 @@ def _first(stream: Iterator[EventBatch], events: int, particles: int) -> list[Ev
 Sample: TypeAlias = EventSample | ShowerSample
 
 
+def _check_showers(path: Path) -> None:
+    """Say what is wrong with something that is no HDF5; what is wrong in an HDF5 file is said when it is opened."""
+    try:
+        with path.open("rb") as file:
+            is_hdf5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read: {error.strerror}") from error
+    if not is_hdf5:
+        raise InputError(
+            str(path),
+            "no calorimeter showers, which are asked for by --showers: an HDF5 file is expected, with data sets "
+            "'incident_energies' and 'showers' (CaloChallenge) or 'energy' and 'layer_0', 'layer_1', ... (CaloGAN)",
+            advice="Events are compared without --showers.",
+        )
+
+
 def open_sample(files: SampleFiles, options: ReadingOptions) -> Sample:
     """Open a sample; whether it holds events or showers is found from its first file.
 
     Raises:
-        InputError: A file is missing or cannot be read.
+        InputError: A file is missing or cannot be read, or is no file of showers where only such are expected.
     """
     from mlgen.formats.shower_files import is_shower_file
 
+    if options.showers:
+        for path in files.files:
+            _check_showers(path)
+        return ShowerSample(files, options)
     # A pipe is never looked at: what is read from it is gone. HDF5 could not be read from one anyway.
     if not files.files[0].is_file():
         return EventSample(files, options)

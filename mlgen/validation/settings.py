@@ -44,6 +44,46 @@ class ClassifierSettings(_Section):
     events: int = Field(50_000, ge=FEWEST_EVENTS, description="events of each sample that are used, at most")
 
 
+class VoxelNetworkSettings(_Section):
+    """The network of the low-level classifiers, and its training.
+
+    Three hidden layers of 512 are CaloFlow's and the CaloChallenge's classifier (arXiv:2106.05285, sec. IV C;
+    arXiv:2410.21611), which train it with Adam without regularisation; there 40,000 to 120,000 showers were at hand.
+    """
+
+    layers: int = Field(3, ge=1, le=10, description="hidden layers")
+    width: int = Field(512, ge=8, le=8192, description="width of each")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the activations that are dropped in training")
+    batch_size: int = Field(256, ge=8, description="showers of both samples in a batch, half of each")
+    learning_rate: float = Field(1e-3, gt=0, description="largest learning rate of AdamW, with a cosine schedule")
+    weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
+    epochs: int = Field(30, ge=1, description="epochs, at most")
+    patience: int = Field(5, ge=1, description="epochs without a better validation after which a training ends")
+
+
+class ShowerSettings(_Section):
+    """What is asked of calorimeter showers only."""
+
+    threshold: float = Field(
+        0.0, ge=0, description="MeV; voxel energies up to this count as zero for separation powers and classifiers"
+    )
+    showers: int = Field(
+        50_000, ge=FEWEST_EVENTS, description="showers of each sample for separation powers and images, at most"
+    )
+    energies: list[Annotated[float, Field(gt=0)]] = Field(
+        [10.0, 50.0, 100.0], description="GeV; average showers are also shown around these incident energies"
+    )
+    classifier_showers: int = Field(
+        10_000, ge=FEWEST_EVENTS, description="showers of each sample for the low-level classifiers, at most"
+    )
+    forms: list[Literal["voxels", "normalised voxels", "logarithmic voxels"]] = Field(
+        ["voxels", "normalised voxels", "logarithmic voxels"],
+        description="what the low-level classifiers see; none, no such classifier",
+    )
+    floor_seeds: int = Field(1, ge=0, description="trainings of each low-level classifier for the null floor")
+    network: VoxelNetworkSettings = VoxelNetworkSettings()
+
+
 def _as_settings(value: Any) -> Any:
     return {"expression": value} if isinstance(value, str) else value
 
@@ -66,4 +106,5 @@ class ValidationSettings(_Section):
     classifier: ClassifierSettings | Literal[False] = Field(
         default_factory=ClassifierSettings, description="false leaves the classifier out"
     )
+    showers: ShowerSettings = ShowerSettings()
     significance: float = Field(0.01, gt=0, lt=0.5, description="chance of flagging a sample that does not differ")

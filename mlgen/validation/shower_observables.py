@@ -133,13 +133,19 @@ class ShowerObservables:
         geometry: The calorimeter.
         hit_threshold: Energy in MeV above which a voxel counts as hit.
         chosen: Indices of the observables that are wanted, ascending; None for all.
+        max_sections: Layers that are looked at one by one; more are grouped.
     """
 
     def __init__(
-        self, geometry: Geometry, *, hit_threshold: float = HIT_THRESHOLD, chosen: Sequence[int] | None = None
+        self,
+        geometry: Geometry,
+        *,
+        hit_threshold: float = HIT_THRESHOLD,
+        chosen: Sequence[int] | None = None,
+        max_sections: int = MAX_SECTIONS,
     ) -> None:
         self._geometry, self._hit_threshold = geometry, hit_threshold
-        self._sections = list(_sections(geometry))
+        self._sections = list(_sections(geometry, max_sections))
         known = [*_global_definitions(len(geometry.layers)), *_section_definitions(self._sections)]
         self._total = len(known)
         self._chosen = list(range(len(known)) if chosen is None else chosen)
@@ -201,10 +207,10 @@ class ShowerObservables:
                 yield _energy_ratio(voxels)
 
 
-def _sections(geometry: Geometry) -> Iterator[_Section]:
+def _sections(geometry: Geometry, max_sections: int) -> Iterator[_Section]:
     offsets = geometry.layer_offsets
     n_layers = len(geometry.layers)
-    size = math.ceil(n_layers / MAX_SECTIONS)
+    size = math.ceil(n_layers / max_sections)
     for first in range(0, n_layers, size):
         layers = geometry.layers[first : first + size]
         if all(isinstance(layer, PolarLayer) and layer.n_angular == 1 for layer in layers):

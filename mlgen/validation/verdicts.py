@@ -212,4 +212,5 @@ def _best(classifier: ClassifierTest | None) -> str:
     if not measures:
         return ""
     best = max(measures, key=lambda m: m.value)
-    return f"AUC {best.value:.4f} +- {best.error:.4f}, floor {best.floor:.4f}"
+    name = best.name.removeprefix("AUC, ")
+    return f"AUC {best.value:.4f} +- {best.error:.4f}, {name}, floor {best.floor:.4f}"

@@ -296,6 +296,67 @@ def test_showers_are_compared_with_showers_only(folder, tmp_path, mlgen_command)
     assert "it holds events, but the reference" in err
 
 
+def test_showers_have_separation_powers_low_level_classifiers_and_pictures(tmp_path, mlgen_command):
+    for number, name in enumerate(("truth.h5", "same.h5", "distorted.h5"), 1):
+        batch = showers(500, np.random.default_rng(number))
+        if name == "distorted.h5":
+            batch.voxels[:, 0] *= 3
+        write_showers(tmp_path / name, [batch])
+    quick = [
+        *("--only", "E_total*", "--only", "hits", "--set", "validation.classifier.seeds=1"),
+        *("--set", "validation.classifier.methods=['gradient boosting']", "--set", "validation.showers.energies=[20]"),
+        *("--set", "validation.showers.network.epochs=3", "--set", "validation.showers.network.width=32"),
+        *("--set", "validation.showers.forms=['voxels']", "--json"),
+    ]
+    report = tmp_path / "report.html"
+    limits = ("--fail-above", "separation=0.2", "--fail-above", "auc=0.9")
+    arguments = ("--showers", *(tmp_path / f"{name}.h5" for name in ("truth", "same", "distorted")), *quick, *limits)
+    code, out, err = mlgen_command("validate", *arguments, "-o", report)
+    assert code == 3, err
+    same, distorted = json.loads(out)["comparisons"]
+    for comparison in (same, distorted):
+        powers = {power["name"]: power for power in comparison["showers"]["separations"]}
+        assert {"E_total / E_inc", "sparsity", "E(layer 1)", "voxel energies", "width y(layer 0)"} <= set(powers)
+        names = [measure["name"] for measure in comparison["classifier"]["measures"]]
+        assert names == ["AUC, high-level gradient boosting", "AUC, low-level voxels"]
+        assert comparison["gates"][0]["value"] == max(power["value"] for power in powers.values())
+    assert same["gates"][0]["value"] < 0.2 < distorted["gates"][0]["value"]
+    assert err.count("mlgen: gate: distorted.h5: separation is") == 1
+    page = report.read_text()
+    for text in ("Average shower, around 20 GeV", "Separation powers of distorted.h5", "AUC, low-level voxels"):
+        assert text in page
+    # A picture for all energies and one around 20 GeV, of both samples.
+    assert page.count("data:image/png;base64") == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("new.lhe", "no calorimeter showers, which are asked for by --showers"),
+        ("not_there.h5", "No such file"),
+        ("other.h5", "'incident_energies' and 'showers'"),
+    ],
+)
+def test_with_showers_anything_else_is_an_error(folder, tmp_path, name, message, mlgen_command):
+    import h5py
+
+    truth, other = tmp_path / "truth.h5", tmp_path / "other.h5"
+    write_showers(truth, [showers(300, np.random.default_rng(1))])
+    with h5py.File(other, "w") as file:
+        file["cells"] = [1.0, 2.0]
+    path = other if name == "other.h5" else folder / name
+    code, _, err = mlgen_command("validate", "--showers", truth, path, "--no-report")
+    assert code == 2
+    assert name in err
+    assert message in err
+
+
+def test_a_card_has_no_showers(examples, mlgen_command):
+    code, _, err = mlgen_command("validate", "--showers", examples / "unweight.toml")
+    assert code == 2
+    assert "give the showers of a reference and of a sample" in err
+
+
 def test_another_process_is_said_and_what_can_be_compared_is(folder, examples, mlgen_command):
     code, out, err = mlgen_command("validate", folder / "truth.lhe.gz", examples / "zjet.lhe.gz", *NO_TRAINING)
     assert code == 0, err
