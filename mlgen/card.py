@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mlgen.detector.settings import DetectorSettings
 from mlgen.errors import CardError, nearest
 from mlgen.hard_process.reweighting_settings import ReweightingSettings, as_tables
 from mlgen.hard_process.settings import ProcessSettings
+from mlgen.particle_gun import ParticleGunSettings
 from mlgen.stages import Settings, Stage
 from mlgen.validation.settings import ValidationSettings
 
@@ -122,6 +124,24 @@ class AmplitudeSection(StageSection):
     variations: bool = Field(True, description="whether the uncertainty goes out as named weights")
 
 
+class CalorimeterSection(DetectorSettings, StageSection):
+    """[calorimeter]: a section that names a plugin, with what its model learns from, and where the calorimeter is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    showers: Files | None = Field(
+        None,
+        description="HDF5 files of showers to train the model on; with neither these nor a model, the one that comes "
+        "with the plugin is used",
+    )
+    geometry: str | None = Field(
+        None, description="binning of the showers (CaloChallenge XML, or JSON), where their files do not carry it"
+    )
+    particle: str | None = Field(
+        None, description="incident particle of the showers, where their files do not say it: photon, electron, pion"
+    )
+
+
 class IntegrationSection(_Section):
     """[integration]: when an integration stops. Whichever limit is reached first; precision 0.001 when none is set."""
 
@@ -135,8 +155,24 @@ class IntegrationSection(_Section):
 class OutputSection(_Section):
     """[output]: what to write."""
 
-    files: Files = Field(description="files to write; the suffix chooses format and compression")
+    files: Files = Field(
+        description="files to write; the suffix chooses format and compression. With a [calorimeter], .root files hold "
+        "its cells beside the events, and .h5 files its showers (.lheh5: events)"
+    )
     format: str | None = Field(None, description="format of the files, where the suffix does not say")
+
+
+class DetectorSection(ToolSection):
+    """[detector]: a section that names the program that simulates showers; all other keys are its settings."""
+
+    program: str | None = Field(  # type: ignore[assignment]
+        None, description="name of the program, as 'mlgen plugins' lists them; the only one there is when left out"
+    )
+    geometry: str | None = Field(
+        None,
+        description="voxels to score into: a CaloChallenge binning XML, or JSON of mlgen.showers.Geometry; the "
+        "program's own when left out",
+    )
 
 
 class CardModel(_Section):
@@ -152,7 +188,9 @@ class CardModel(_Section):
     generator: StageSection | None = None
     reweighting: Annotated[tuple[ReweightingSettings, ...], BeforeValidator(as_tables)] = ()
     shower: ToolSection | None = None
-    calorimeter: StageSection | None = None
+    calorimeter: CalorimeterSection | None = None
+    detector: DetectorSection | None = None
+    particle_gun: ParticleGunSettings | None = None
     output: OutputSection | None = None
     validation: ValidationSettings = ValidationSettings()
 
@@ -211,10 +249,19 @@ class Card:
         section = self.stage(stage)
         if section is None:
             raise CardError(f"{self.source}: there is no section [{stage.value}]")
-        return self.checked(section.settings, model, stage.value)
+        own = set(type(section).model_fields) - set(StageSection.model_fields)
+        return self.checked(section.settings, model, stage.value, own=sorted(own))
 
-    def checked(self, settings: Mapping[str, Any], model: type[Settings], *keys: str | int) -> Any:
+    def checked(
+        self, settings: Mapping[str, Any], model: type[Settings], *keys: str | int, own: Sequence[str] = ()
+    ) -> Any:
         """Check the settings of a plugin or tool that stand under some keys of the card.
+
+        Args:
+            settings: The settings.
+            model: What they have to be.
+            keys: Where they stand.
+            own: Keys that the card itself has there, which an unknown one may have been meant as.
 
         Raises:
             CardError: A key is unknown or a value is not allowed; names the line and what is allowed.
@@ -222,7 +269,7 @@ class Card:
         try:
             return model.model_validate(dict(settings))
         except ValidationError as error:
-            raise _card_error(error, self.source, self.text, model, keys, self.changed) from error
+            raise _card_error(error, self.source, self.text, model, keys, self.changed, own) from error
 
 
 def load_card(path: Path) -> Card:
@@ -278,14 +325,15 @@ def _card_error(
     model: type[BaseModel],
     prefix: tuple[str | int, ...],
     changed: Mapping[str, Any],
+    own: Sequence[str] = (),
 ) -> CardError:
     messages = []
     for problem in error.errors():
         place = _place([*prefix, *problem["loc"]], source, text, changed)
-        own = [key for key in problem["loc"] if isinstance(key, str)]
-        keys = [*(key for key in prefix if isinstance(key, str)), *own]
+        names = [key for key in problem["loc"] if isinstance(key, str)]
+        keys = [*(key for key in prefix if isinstance(key, str)), *names]
         where = f"[{keys[0]}] {'.'.join(keys[1:])}".strip() if keys else "the card"
-        messages.append(f"{place}: {where}: {_in_words(problem, model, own)}")
+        messages.append(f"{place}: {where}: {_in_words(problem, model, names, own)}")
     return CardError("\n".join(messages))
 
 
@@ -296,9 +344,9 @@ def _place(keys: Sequence[str | int], source: str, text: str, changed: Mapping[s
     return f"{source}:{line}" if line else source
 
 
-def _in_words(problem: Any, model: type[BaseModel], keys: list[str]) -> str:
+def _in_words(problem: Any, model: type[BaseModel], keys: list[str], own: Sequence[str] = ()) -> str:
     if problem["type"] == "extra_forbidden":
-        known = list(_fields_at(model, keys[:-1]))
+        known = [*_fields_at(model, keys[:-1]), *(own if len(keys) == 1 else ())]
         kind = "key" if len(keys) > 1 or model is not CardModel else "section"
         return f"unknown {kind}{nearest(keys[-1], known) or '.'} Known: {', '.join(known) or 'none'}"
     if problem["type"] == "missing":

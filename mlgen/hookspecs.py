@@ -22,6 +22,8 @@ import pluggy
 from mlgen.stages import Exactness, Settings, Stage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlgen.event_format import EventFormat
 
 PROJECT = "mlgen"
@@ -47,6 +49,31 @@ AMPLITUDE_KEYS = frozenset(
         "variations",
     }
 )
+#: Further keys of the section of a calorimeter.
+CALORIMETER_KEYS = frozenset(
+    {
+        "showers",
+        "geometry",
+        "particle",
+        "acceptance",
+        "minimum_energy",
+        "radius",
+        "half_length",
+        "magnetic_field",
+        "layer_depths",
+        "x_axis",
+        "cell_size",
+        "stand_ins",
+        "unknown",
+        "outside",
+    }
+)
+#: Keys of a stage's section that are the card's own, beside those of every stage.
+STAGE_KEYS = {
+    Stage.PHASE_SPACE: SAMPLER_KEYS,
+    Stage.AMPLITUDE: AMPLITUDE_KEYS,
+    Stage.CALORIMETER: CALORIMETER_KEYS,
+}
 #: Keys of a tool's section that are the card's own.
 TOOL_KEYS = frozenset({"program"})
 
@@ -69,6 +96,9 @@ class Plugin:
         classical: Whether it is the tool that a chain uses where the card names none; one plugin of a stage.
         corrects_surrogates: Whether an unweighting asks for the true weights of what a surrogate's weights let pass, so
             that a chain with a surrogate in the place of its matrix elements is exact.
+        shipped_model: Returns the folder of a trained model that comes with the package, of a calorimeter: it is used
+            where the card names neither a model nor data to train one. Called when a card asks for it; the folder is
+            read, never written. None: there is no such model.
 
     Raises:
         TypeError: A field is of another type.
@@ -85,6 +115,7 @@ class Plugin:
     contract_version: int = field(kw_only=True)
     classical: bool = field(default=False, kw_only=True)
     corrects_surrogates: bool = field(default=False, kw_only=True)
+    shipped_model: Callable[[], Path] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         what = _named("plugin", self.name)
@@ -95,9 +126,14 @@ class Plugin:
         _require(what, "corrects_surrogates", self.corrects_surrogates, bool)
         if self.corrects_surrogates and self.stage is not Stage.UNWEIGHTING:
             raise ValueError(f"{what}: only an unweighting corrects surrogates, and its stage is {self.stage.value}")
-        taken = PLUGIN_KEYS | {Stage.PHASE_SPACE: SAMPLER_KEYS, Stage.AMPLITUDE: AMPLITUDE_KEYS}.get(
-            self.stage, frozenset()
-        )
+        if self.shipped_model is not None:
+            if not callable(self.shipped_model):
+                raise TypeError(
+                    f"{what}: shipped_model is {self.shipped_model!r}; a function that returns a folder is expected"
+                )
+            if self.stage is not Stage.CALORIMETER:
+                raise ValueError(f"{what}: only a calorimeter comes with a model, and its stage is {self.stage.value}")
+        taken = PLUGIN_KEYS | STAGE_KEYS.get(self.stage, frozenset())
         _check_common(what, self.factory, self.settings, self.summary, self.references, taken)
 
 
@@ -290,6 +326,8 @@ def mlgen_generator() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_calorimeter() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer calorimeter surrogates (`mlgen.stages.ShowerSurrogate`).
 
+    One that comes with a trained model says where in its package that is: ``shipped_model=lambda: FOLDER``.
+
     Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 
         from mlgen.hookspecs import Plugin, hookimpl
@@ -387,9 +425,53 @@ def mlgen_event_formats() -> Iterable[EventFormat]:  # type: ignore[empty-body]
 
 @hookspec
 def mlgen_parton_showers() -> Iterable[Tool]:  # type: ignore[empty-body]
-    """Offer parton showers.
+    """Offer parton showers (`mlgen.parton_shower.PartonShower`).
 
-    Called once, when the plugins are listed; no card can ask for one yet. Example::
+    Called once, when a card has a ``[shower]`` or the plugins are listed; the class is made while the run is planned.
+    A card asks for it with ``[shower] program = "mine"`` and its settings beside that. The class, in
+    ``my_package/shower.py``, with a shower that radiates nothing: the incoming partons are the roots of the event, and
+    what they become comes out of one vertex::
+
+        import numpy as np
+        from mlgen.events import EventBatch
+        from mlgen.parton_shower import PartonShower, ShoweredBatch, ShowerReport
+
+        class MyShower(PartonShower):
+            version = "1.0"
+            description = {"program": "mine 1.0"}
+
+            def check(self, directory):
+                pass  # all settings are right
+
+            def prepare(self, run_info, *, seed, on_error="stop"):
+                self.run_info, self.count = run_info, 0
+                return run_info
+
+            def shower(self, batches):
+                for batch in batches:
+                    columns = batch.columns()
+                    incoming, final = columns["status"] == -1, columns["status"] == 1
+                    event = np.repeat(np.arange(len(batch)), batch.counts)[incoming | final]
+                    columns = {name: values[incoming | final] for name, values in columns.items()}
+                    incoming = columns["status"] == -1
+                    columns["status"] = np.where(incoming, 4, 1)
+                    columns["end_vertex"] = np.where(incoming, 0, -1)
+                    columns["production_vertex"] = np.where(incoming, -1, 0)
+                    showered = EventBatch.from_columns(
+                        np.bincount(event, minlength=len(batch)),
+                        columns,
+                        weight=batch.weight,
+                        variations=batch.variations,
+                        vertex_counts=np.ones(len(batch), int),
+                        vertex_columns={name: np.zeros(len(batch)) for name in ("x", "y", "z", "t", "status")},
+                    )
+                    yield ShoweredBatch(showered, self.count + np.arange(len(batch)) + 1)
+                    self.count += len(batch)
+
+            def report(self):
+                return ShowerReport(self.count, self.count, (), self.run_info)
+
+    The hook, in the module of the entry point. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings
@@ -403,15 +485,52 @@ def mlgen_parton_showers() -> Iterable[Tool]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_parton_showers():
-            yield Tool("my-shower", driver, ShowerSettings, "a dipole shower", requires="my-shower")
+            yield Tool("mine", driver, ShowerSettings, "a dipole shower", requires="my-shower")
     """
 
 
 @hookspec
 def mlgen_detector_simulations() -> Iterable[Tool]:  # type: ignore[empty-body]
-    """Offer detector simulations.
+    """Offer simulations of calorimeters (`mlgen.detector_simulation.DetectorSimulation`).
 
-    Called once, when the plugins are listed; no card can ask for one yet. Example::
+    Called once, when ``mlgen simulate-showers`` looks for a program or the plugins are listed; the class is made when
+    showers are simulated, once for each core. A card asks for it with ``[detector] program = "mine"`` and its settings
+    beside that; ``geometry`` is a key of the card's own. The class, in ``my_package/detector.py``, with showers that
+    lose an exponential part of what is left in each layer::
+
+        import numpy as np
+        from mlgen.detector_simulation import DetectorSimulation
+        from mlgen.errors import DetectorError
+        from mlgen.showers import Geometry, PolarLayer, ShowerBatch
+
+        class MyDetector(DetectorSimulation):
+            particles = (11, -11, 22)
+
+            def __init__(self, settings, geometry=None):
+                super().__init__(settings, geometry)
+                if geometry is not None and any(layer.n_voxels > 1 for layer in geometry.layers):
+                    raise DetectorError("'mine' knows how much each layer gets, but not where in it")
+                one = [PolarLayer(k, (0.0, 100.0), 1, (10.0 * k, 10.0 * k + 10)) for k in range(settings.layers)]
+                self._geometry = geometry or Geometry("", tuple(one))
+
+            @property
+            def geometry(self):
+                return self._geometry
+
+            @property
+            def description(self):
+                return {"program": "mine 1.0", "physics": "exponential"}
+
+            def simulate(self, pdg_id, incident_energy, direction, seeds):
+                voxels = np.zeros((len(pdg_id), self.geometry.n_voxels))
+                for shower, (energy, seed) in enumerate(zip(incident_energy, seeds)):
+                    left = energy
+                    for k, share in enumerate(np.random.default_rng(int(seed)).uniform(0, 0.1, voxels.shape[1])):
+                        voxels[shower, k] = share * left
+                        left -= voxels[shower, k]
+                return ShowerBatch(incident_energy, pdg_id, direction, voxels, self.geometry)
+
+    The hook, in the module of the entry point. Example::
 
         from mlgen.hookspecs import Tool, hookimpl
         from mlgen.stages import Settings
@@ -425,7 +544,7 @@ def mlgen_detector_simulations() -> Iterable[Tool]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_detector_simulations():
-            yield Tool("my-detector", driver, DetectorSettings, "sampling calorimeter")
+            yield Tool("mine", driver, DetectorSettings, "sampling calorimeter")
     """
 
 

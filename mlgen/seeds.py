@@ -26,6 +26,10 @@ class Work(enum.IntEnum):
     DRAW_TRAINING_POINTS = 11
     TRAIN_AMPLITUDE = 12
     TRAIN_UNWEIGHTING = 13
+    SIMULATE_SHOWERS = 14
+    TRAIN_CALORIMETER = 15
+    GENERATE_SHOWERS = 16
+    SHOWER_EVENTS = 17
 
 
 def random_generator(seed: int, work: Work, batch: int = 0, *parts: int) -> np.random.Generator:

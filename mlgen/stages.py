@@ -527,17 +527,38 @@ class ShowerSurrogate(Contract):
     def geometry(self) -> Geometry:
         """The calorimeter it was trained for."""
 
+    @property
+    @abc.abstractmethod
+    def energy_ranges(self) -> Mapping[int, tuple[float, float]]:
+        """The particles it was trained on: PDG id -> smallest and largest incident energy of the training, MeV."""
+
     @abc.abstractmethod
     def train(
         self, showers: Iterable[ShowerBatch], rng: np.random.Generator, progress: ProgressCallback = no_progress
     ) -> TrainingReport:
-        """Learn from a stream of batches."""
+        """Learn from a stream of batches, all of one geometry; one batch may have particles of several kinds.
+
+        The stream can be gone through several times where it is no iterator.
+
+        Raises:
+            mlgen.errors.TrainingError: The showers do not allow it: none, not finite, of another geometry.
+        """
 
     @abc.abstractmethod
     def generate(
         self, pdg_id: IntArray, incident_energy: FloatArray, direction: FloatArray, rng: np.random.Generator
     ) -> ShowerBatch:
-        """Generate one shower for each incident particle: ``(n,)``, ``(n,)`` MeV, ``(n, 3)``."""
+        """Generate one shower for each incident particle.
+
+        Args:
+            pdg_id: ``(n,)``; the host asks for particles of `energy_ranges` only.
+            incident_energy: ``(n,)``, MeV; also outside `energy_ranges`, where the host flags the showers.
+            direction: Unit vectors in the frame of the geometry, whose z axis goes into the calorimeter, ``(n, 3)``.
+            rng: Source of all randomness.
+
+        Raises:
+            mlgen.errors.UserError: A particle is not among `energy_ranges`; names it and those that are.
+        """
 
 
 CONTRACTS: Mapping[Stage, type[Contract]] = {

@@ -1,3 +1,4 @@
+import importlib
 import os
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def known_showers(monkeypatch: pytest.MonkeyPatch):
+    """The package of the calorimeter in closed form: to importlib.metadata it is installed. Returns its module."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "packages" / "known_showers"))
+    plugin_manager.cache_clear()
+    return importlib.import_module("mlgen_known_showers")
 
 
 @pytest.fixture(autouse=True)

@@ -146,6 +146,8 @@ COMMON = [
         ({"exactness": "exact"}, "'mine': exactness is 'exact'; mlgen.stages.Exactness is expected"),
         ({"contract_version": "1"}, "'mine': contract_version is '1'; int is expected"),
         ({"classical": "yes"}, "'mine': classical is 'yes'; bool is expected"),
+        ({"shipped_model": "model"}, "'mine': shipped_model is 'model'; a function that returns a folder is expected"),
+        ({"shipped_model": list}, "'mine': only a calorimeter comes with a model, and its stage is"),
         ({"settings": PluginKey}, "PluginKey has a setting 'plugin'"),
         ({"settings": ModelKey}, "ModelKey has a setting 'model'"),
     ],

@@ -304,6 +304,16 @@ def _negative_voxels(right, *arguments):
     return type(batch)(batch.incident_energy, batch.pdg_id, batch.direction, batch.voxels - 1, batch.geometry)
 
 
+def _voxels_in_other_units(right, *arguments):
+    batch = right(*arguments)
+    return type(batch)(batch.incident_energy, batch.pdg_id, batch.direction, batch.voxels * 1000, batch.geometry)
+
+
+def _taking_all_for_photons(right, pdg_id, energy, direction, rng):
+    batch = right(np.full_like(pdg_id, 22), energy, direction, rng)
+    return type(batch)(batch.incident_energy, pdg_id, batch.direction, batch.voxels, batch.geometry)
+
+
 def _ignoring_the_generator(right, pdg_id, energy, direction, rng):
     return right(pdg_id, energy, direction, np.random.default_rng(1))
 
@@ -383,6 +393,8 @@ WRONG = [
     ("TestCosineAmplitude", "from_state", _forgetful, "saved_and_loaded_gives_the_same_result", "'line' has other"),
     ("TestCosineAmplitude", "from_state", _accepting_any_state, "state_that_does_not_fit_is_refused", "ModelError"),
     ("TestShowerLibrary", "generate", _negative_voxels, "showers_have_the_right_shape", "not be negative"),
+    ("TestShowerLibrary", "generate", _voxels_in_other_units, "energies_are_possible", "times are possible"),
+    ("TestShowerLibrary", "generate", _taking_all_for_photons, "unknown_particles_are_refused", "it was accepted"),
     ("TestShowerLibrary", "generate", _ignoring_the_generator, "other_seed_gives_another_result", "ignored"),
     ("TestEventLibrary", "generate", _one_too_many, "exactly_n_events", "generate(0) made 1"),
     ("TestEventLibrary", "generate", _changed_events(px=_set_first(3, 1.0)), "events_are_valid", "conserved"),

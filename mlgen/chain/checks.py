@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from mlgen.events import EventBatch
+from mlgen.showers import Geometry, ShowerBatch
 from mlgen.stages import Points, Unweighted, UnweightingReport
 
 
@@ -68,6 +69,40 @@ def check_mean_weight(report: UnweightingReport) -> tuple[float, float]:
             "some candidates only, nobody else knows the cross section: numbers are expected"
         )
     return float(mean), float(error)
+
+
+def check_showers(made: object, n: int, geometry: Geometry) -> ShowerBatch:
+    """Check what a calorimeter surrogate gave for `n` particles.
+
+    Raises:
+        ValueError: It is no batch of `n` showers of the geometry, or an energy is negative or not finite.
+    """
+    if not isinstance(made, ShowerBatch):
+        raise ValueError(f"generate() gave {type(made).__name__}; a ShowerBatch is expected")
+    if made.geometry.layers != geometry.layers:
+        raise ValueError("generate() gave showers of another geometry than that of the model")
+    expected = (n, geometry.n_voxels)
+    if np.shape(made.voxels) != expected or len(made) != n:
+        raise ValueError(f"generate() gave voxels of shape {np.shape(made.voxels)}; {expected} is expected")
+    # Written so that NaN fails too.
+    if not (np.all(made.voxels >= 0) and np.all(made.voxels < np.inf)):
+        raise ValueError("generate() gave an energy that is negative or not finite")
+    return made
+
+
+def check_energy_ranges(ranges: object) -> dict[int, tuple[float, float]]:
+    """Check the particles that a calorimeter surrogate knows, with their energies.
+
+    Raises:
+        ValueError: They are no mapping from PDG ids to smallest and largest energies, or there is none.
+    """
+    if not isinstance(ranges, Mapping) or not ranges:
+        raise ValueError(f"energy_ranges is {ranges!r}; PDG ids with smallest and largest energies are expected")
+    checked = {int(kind): (float(low), float(high)) for kind, (low, high) in ranges.items()}
+    for kind, (low, high) in checked.items():
+        if not 0 < low <= high < np.inf:
+            raise ValueError(f"energy_ranges of {kind} are {low} to {high} MeV; smallest and largest are expected")
+    return checked
 
 
 def check_points(points: object, n: int, dimensions: int, channels: int) -> None:

@@ -46,7 +46,13 @@ def validate_chain(card: Card, reporter: Reporter = silent) -> ValidationResult:
         CardError: The card replaces nothing, or the chain without replacements cannot be run.
         mlgen.errors.MlgenError: Whatever goes wrong in a run.
     """
-    replaced = [stage for stage in Stage if card.stage(stage) is not None]
+    # A calorimeter changes no event.
+    replaced = [stage for stage in Stage if card.stage(stage) is not None and stage is not Stage.CALORIMETER]
+    if not replaced and card.model.calorimeter is not None:
+        raise CardError(
+            f"{card.place('calorimeter')}: only the [calorimeter] is replaced, which changes no event; compare its "
+            "showers with those of a simulation: mlgen validate --showers REFERENCE.h5 SHOWERS.h5"
+        )
     if not replaced:
         raise CardError(f"{card.source}: no stage is replaced, so nothing can be compared; {_to_give(card)}")
     if card.model.process is not None:
@@ -127,8 +133,8 @@ def _run_process(card: Card, stages: Sequence[Stage], path: Path, reporter: Repo
 def _with_stages(card: Card, stages: Sequence[Stage], output: Path) -> Card:
     """The card with only some of its stages, and with one output."""
     left_out = {stage.value: None for stage in Stage if stage not in stages}
-    # New named weights change no event.
-    update = {**left_out, "reweighting": (), "output": OutputSection(files=[str(output.absolute())])}
+    # New named weights change no event, and a shower changes them in the same way whatever is replaced before it.
+    update = {**left_out, "reweighting": (), "shower": None, "output": OutputSection(files=[str(output.absolute())])}
     return dataclasses.replace(card, model=card.model.model_copy(update=update))
 
 

@@ -6,8 +6,9 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import mlgen
 from mlgen.cache import cache_folder
@@ -29,6 +30,31 @@ def kept_folder(plan: Plan, stage: PlannedStage, sha256: str) -> Path:
         sha256: SHA-256 of the input.
     """
     run, section = plan.card.model.run, plan.card.model.input
+    return _folder(
+        plan,
+        stage,
+        {
+            "sha256": sha256,
+            "files": len(plan.inputs),
+            "format": section.format if section is not None else None,
+            "on_error": run.on_error,
+            "batch_size": run.batch_size,
+        },
+    )
+
+
+def kept_shower_folder(plan: Plan, stage: PlannedStage, data: Mapping[str, Any]) -> Path:
+    """As `kept_folder`, for the training of a calorimeter.
+
+    Args:
+        plan: The plan.
+        stage: The calorimeter's part of it.
+        data: What the training showers are, as JSON values.
+    """
+    return _folder(plan, stage, data)
+
+
+def _folder(plan: Plan, stage: PlannedStage, data: Mapping[str, Any]) -> Path:
     offer, source = stage.registered.offer, stage.registered.source
     definition = {
         "stage": offer.stage.value,
@@ -38,12 +64,8 @@ def kept_folder(plan: Plan, stage: PlannedStage, sha256: str) -> Path:
         "contract_version": offer.contract_version,
         "mlgen_version": mlgen.__version__,
         "settings": training_settings(stage.settings),
-        "seed": run.seed,
-        "sha256": sha256,
-        "files": len(plan.inputs),
-        "format": section.format if section is not None else None,
-        "on_error": run.on_error,
-        "batch_size": run.batch_size,
+        "seed": plan.card.model.run.seed,
+        **data,
     }
     digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()
     return cache_folder("models") / f"{offer.name}-{digest[:_DIGITS]}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from mlgen.card import Card
+from mlgen.chain.shower_plan import PlannedShower, checked_shower, planned_shower
 from mlgen.errors import CardError
 from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
@@ -16,8 +18,8 @@ from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
 _NOT_YET = {
-    "shower": "this version ends with hard events: write LHE or HepMC, and shower the file",
-    "calorimeter": "this version ends with hard events, before the detector",
+    "detector": "showers of single particles are simulated by 'mlgen simulate-showers'",
+    "particle_gun": "showers of single particles are simulated by 'mlgen simulate-showers'",
 }
 #: Sections that belong to a [process].
 _FOR_A_PROCESS = {
@@ -55,7 +57,8 @@ class Plan:
     """What is going to happen: the source of events, the stages, the files that come out.
 
     Events come from `inputs`, from `generator`, or from the card's [process] through `sampler`, with `amplitude` in the
-    place of its matrix elements. An unweighting may learn weights of its own, to do without some of these.
+    place of its matrix elements. An unweighting may learn weights of its own, to do without some of these. A
+    `calorimeter` makes showers of the final particles; those of the `outputs` that hold showers are `shower_outputs`.
     """
 
     card: Card
@@ -68,6 +71,14 @@ class Plan:
     force: bool = False
     retrain: bool = False
     unweighting_learns: bool = False
+    calorimeter: PlannedStage | None = None
+    shower_outputs: tuple[Path, ...] = ()
+    shower: PlannedShower | None = None
+
+    @property
+    def event_outputs(self) -> tuple[Path, ...]:
+        """The outputs that hold events; the others hold showers."""
+        return tuple(path for path in self.outputs if path not in self.shower_outputs)
 
     @property
     def budget(self) -> int | None:
@@ -78,7 +89,7 @@ class Plan:
     @property
     def stages(self) -> tuple[PlannedStage, ...]:
         """The replaced stages, in the order of the chain."""
-        every = (self.sampler, self.amplitude, self.generator, self.unweighting)
+        every = (self.sampler, self.amplitude, self.generator, self.unweighting, self.calorimeter)
         return tuple(stage for stage in every if stage is not None)
 
     @property
@@ -112,6 +123,14 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
         PluginError: A plugin is not there.
         OutputError: An output cannot be written.
     """
+    plan = _planned_chain(card, force=force, retrain=retrain, training_only=training_only)
+    if training_only or card.model.shower is None:
+        return plan
+    return dataclasses.replace(plan, shower=planned_shower(card, plan.event_outputs))
+
+
+def _planned_chain(card: Card, *, force: bool, retrain: bool, training_only: bool) -> Plan:
+    """Plan a chain without its shower."""
     _refuse_what_is_not_yet(card)
     if card.model.process is not None:
         return _plan_process(card, force=force, retrain=retrain, training_only=training_only)
@@ -120,6 +139,9 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
             raise CardError(f"{card.source}: [{section}]: {reason}")
     if card.model.amplitude is not None:
         return _plan_points(card, retrain, training_only)
+    calorimeter = _planned_calorimeter(card, retrain, training_only)
+    if training_only and calorimeter is not None and card.model.generator is None:
+        return Plan(card, (), (), None, None, retrain=retrain, calorimeter=calorimeter)
     _check_reweighting(card)
     inputs = tuple(card.path(name) for name in card.model.input.file) if card.model.input else ()
     if sum(str(path) == "-" for path in inputs) > 1:
@@ -140,13 +162,24 @@ def plan_chain(card: Card, *, force: bool = False, retrain: bool = False, traini
             f"reaction, or [generator] with a trained model{missing}"
         )
     outputs: tuple[Path, ...] = ()
+    showers: tuple[Path, ...] = ()
     if not training_only:
-        outputs = _planned_outputs(card, inputs, force=force)
+        outputs, showers = _planned_outputs(card, inputs, force=force)
     elif generator is None:
-        raise CardError(f"{card.source}: there is nothing to train: give [generator]")
+        raise CardError(f"{card.source}: there is nothing to train: give [generator], or [calorimeter] with showers")
     elif generator.model is None or not inputs:
         raise CardError(f'{card.source}: training needs [input] with events and [generator] model = "FOLDER"')
-    return Plan(card, inputs, outputs, generator, unweighting, force=force, retrain=retrain)
+    return Plan(
+        card,
+        inputs,
+        outputs,
+        generator,
+        unweighting,
+        force=force,
+        retrain=retrain,
+        calorimeter=calorimeter,
+        shower_outputs=showers,
+    )
 
 
 def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
@@ -163,6 +196,10 @@ def plan_integration(card: Card, *, retrain: bool = False) -> Plan:
             f"{card.source}: there is no [process] to integrate; 'mlgen init --process' writes a card with one"
         )
     sampler, amplitude, _ = _planned_stages(card, retrain)
+    if card.model.shower is not None:
+        checked_shower(card, card.model.shower)
+    # Not needed, but what is wrong with it is said all the same.
+    _planned(card, Stage.CALORIMETER)
     return Plan(card, (), (), None, None, sampler, amplitude, retrain=retrain)
 
 
@@ -178,7 +215,9 @@ def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool
         _check_model(unweighting, retrain)
     else:
         _check_unweighting_model(card, unweighting)
+    calorimeter = _planned_calorimeter(card, retrain, training_only)
     outputs: tuple[Path, ...] = ()
+    showers: tuple[Path, ...] = ()
     if training_only:
         section, trained = "phase_space", sampler
         if learns and unweighting is not None:
@@ -188,10 +227,10 @@ def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool
         if trained.model is None:
             raise CardError(f'{card.source}: training needs a place for the model: [{section}] model = "FOLDER"')
     else:
-        outputs = _planned_outputs(card, (), force=force)
+        outputs, showers = _planned_outputs(card, (), force=force)
         if card.model.run.events is None:
             raise CardError(f"{card.source}: [run] events is missing: how many events of the process to write")
-    return Plan(card, (), outputs, None, unweighting, sampler, amplitude, force, retrain, learns)
+    return Plan(card, (), outputs, None, unweighting, sampler, amplitude, force, retrain, learns, calorimeter, showers)
 
 
 def _learns(unweighting: PlannedStage | None) -> bool:
@@ -292,6 +331,15 @@ def _planned_amplitude(card: Card, retrain: bool) -> PlannedStage | None:
     return amplitude
 
 
+def _planned_calorimeter(card: Card, retrain: bool, training_only: bool) -> PlannedStage | None:
+    stage = _planned(card, Stage.CALORIMETER)
+    if stage is None:
+        return None
+    from mlgen.chain.calorimeter_plan import planned_calorimeter
+
+    return planned_calorimeter(card, stage, retrain=retrain, training_only=training_only)
+
+
 def _check_model(stage: PlannedStage | None, retrain: bool) -> None:
     if stage is not None and stage.model is not None and (retrain or not stage.trained):
         # Found out now, and not after hours of training.
@@ -307,7 +355,8 @@ def _planned(card: Card, stage: Stage) -> PlannedStage | None:
     return PlannedStage(registered, settings, card.path(section.model) if section.model else None)
 
 
-def _planned_outputs(card: Card, inputs: tuple[Path, ...], *, force: bool) -> tuple[Path, ...]:
+def _planned_outputs(card: Card, inputs: tuple[Path, ...], *, force: bool) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """All outputs, and those of them that hold showers."""
     section = card.model.output
     if section is None:
         raise CardError(f"{card.source}: there is no output: give [output] files = [...], or -o FILE")
@@ -315,8 +364,14 @@ def _planned_outputs(card: Card, inputs: tuple[Path, ...], *, force: bool) -> tu
     twice = {str(path) for path in outputs if outputs.count(path) > 1}
     if twice:
         raise CardError(f"{card.source}: [output] files: {', '.join(sorted(twice))} is there twice")
+    showers: tuple[Path, ...] = ()
+    if card.model.calorimeter is not None:
+        from mlgen.chain.calorimeter_plan import planned_shower_outputs
+
+        showers = planned_shower_outputs(card, outputs, force=force)
     for path in outputs:
-        check_output(path, force=force, format_name=section.format)
+        if path not in showers:
+            check_output(path, force=force, format_name=section.format)
         if str(path) != "-" and any(path.resolve() == source.resolve() for source in inputs):
             raise CardError(f"{path}: the output is the input as well; choose another name")
-    return outputs
+    return outputs, showers

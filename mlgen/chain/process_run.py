@@ -17,6 +17,7 @@ import mlgen
 from mlgen.chain.candidate_pool import CandidatePool, KnownPool
 from mlgen.chain.checks import check_mean_weight, check_normalisation, check_unweighted
 from mlgen.chain.crude_weights import crude_source
+from mlgen.chain.detector_stage import DetectorStage
 from mlgen.chain.evaluation_costs import cost_ratio
 from mlgen.chain.integration import OVERWEIGHT_SHARE, POINTS_WITHOUT_ANY
 from mlgen.chain.plan import Plan, PlannedStage
@@ -24,6 +25,7 @@ from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
 from mlgen.chain.process_source import grid_range, open_process
 from mlgen.chain.process_stages import TrainedStages, trained_stages
 from mlgen.chain.report import RunResult, StageResult, process_provenance
+from mlgen.chain.showering import ShowerStage
 from mlgen.chain.spool import ChosenEvents, TemporaryFiles
 from mlgen.chain.sums import Sums
 from mlgen.chain.surrogate_pool import SurrogatePool
@@ -69,6 +71,7 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
         process = open_process(plan.card)
     with timer("training"):
         trained = trained_stages(plan, process, reporter)
+    detector = DetectorStage(plan, reporter, timer) if plan.calorimeter is not None else None
     with TemporaryFiles() as files:
         run = _ProcessRun(plan, trained, files, reporter, timer)
         unweighting: tuple[StageResult, ...] = ()
@@ -77,28 +80,35 @@ def run_process(plan: Plan, reporter: Reporter = silent) -> RunResult:
         else:
             chosen, unweighting = run.unweighted(plan.unweighting)
         stages = (*run.trained_results(), *unweighting)
+        shower = ShowerStage(plan, reporter, timer) if plan.shower is not None else None
+        behind = [stage for stage in (shower, detector) if stage is not None]
+        described = (*stages, *(stage.description for stage in behind))
         run_info = process.run_info(run.cross_section, run.error, chosen.largest, negative=chosen.negative)
         run_info = trained.declared(run_info)
-        record = process_provenance(plan, stages, process.fingerprint, "run")
+        record = process_provenance(plan, described, process.fingerprint, "run")
         run_info = run_info.replace(
             provenance=(*run_info.provenance, record),
             generator=f"mlgen {mlgen.__version__}",
             init_text=f'<generator name="mlgen" version="{mlgen.__version__}"></generator>',
         )
-        count = write_outputs(plan, run_info, run.events(chosen), plan.card.model.run.events, reporter, timer)
+        wanted = plan.card.model.run.events
+        count = write_outputs(plan, run_info, run.events(chosen), wanted, reporter, timer, detector, shower)
+        if shower is not None:
+            run_info = shower.run_info
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
         cross_section_error=run_info.cross_section_error,
         exactness=plan.exactness.value,
         outputs=plan.outputs,
-        stages=stages,
+        stages=(*stages, *(stage.result() for stage in behind)),
         skipped=0,
         seconds=timer.seconds,
-        remarks=run.remarks(),
+        remarks=(*run.remarks(), *(detector.remarks if detector is not None else ())),
         provenance=record,
         weights=run.distribution if plan.unweighting is not None else None,
         unweighted=run.accepted if plan.unweighting is not None else None,
+        particles=detector.particles() if detector is not None else (),
     )
 
 

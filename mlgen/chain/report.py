@@ -49,6 +49,7 @@ class RunResult:
         provenance: What the outputs say of the run.
         weights: Distribution of the weights before an unweighting.
         unweighted: Distribution of the weights after it.
+        particles: What became of the final particles in front of a calorimeter, one entry for each kind and fate.
     """
 
     events: int
@@ -63,6 +64,7 @@ class RunResult:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightDistribution | None = None
     unweighted: WeightDistribution | None = None
+    particles: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the outputs do not say themselves as plain types, for JSON."""
@@ -72,11 +74,17 @@ class RunResult:
 
     def page(self) -> Page:
         """Return the report of the run."""
+        from mlgen.report.particles import particles_table
         from mlgen.report.run import run_page
         from mlgen.report.run_weights import run_weights_figure
 
         weights = run_weights_figure(self)
-        return run_page(self, self.provenance, figures=[weights] if weights is not None else [])
+        return run_page(
+            self,
+            self.provenance,
+            figures=[weights] if weights is not None else [],
+            tables=[particles_table(self.particles)] if self.particles else [],
+        )
 
 
 def stage_result(stage: PlannedStage, **others: Any) -> StageResult:

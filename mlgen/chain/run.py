@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import numpy as np
 
 from mlgen.chain.checks import check_generated, check_unweighted
+from mlgen.chain.detector_stage import DetectorStage
 from mlgen.chain.models import TrainedGenerator, trained_generator
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
+from mlgen.chain.shower_models import trained_surrogate
+from mlgen.chain.showering import ShowerStage
 from mlgen.chain.timing import Timer
 from mlgen.chain.unweighting_figures import unweighting_figures
 from mlgen.chain.weight_distribution import WeightDistribution
@@ -131,15 +134,21 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         for reweighting in reweightings:
             # Before the pass that looks for a maximum: a name that is taken is found out now.
             source.run_info = reweighting.declared(source.run_info)
+        detector = DetectorStage(plan, reporter, timer) if plan.calorimeter is not None else None
         unweighter = _prepared_unweighter(plan, source, reporter, timer)
         if unweighter is not None:
             stages.append(stage_result(cast(PlannedStage, plan.unweighting)))
         described = (*stages, *(reweighting.description() for reweighting in reweightings))
+        shower = ShowerStage(plan, reporter, timer) if plan.shower is not None else None
+        if shower is not None:
+            described = (*described, shower.description)
+        if detector is not None:
+            described = (*described, detector.description)
         run_info = _output_run_info(plan, source, unweighter, described)
         written = _chosen(plan, source, unweighter, reweightings)
         # Of what is accepted of several candidates, the number is not known before.
         total = source.count if unweighter is None else None
-        count = write_outputs(plan, run_info, written, total, reporter, timer)
+        count = write_outputs(plan, run_info, written, total, reporter, timer, detector, shower)
         skipped = events.skipped.count if events is not None else 0
     if unweighter is not None:
         with plugin_errors(cast(PlannedStage, plan.unweighting).registered):
@@ -147,6 +156,13 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         figures = unweighting_figures(report)
         stages[-1] = stage_result(cast(PlannedStage, plan.unweighting), figures=figures, remarks=report.remarks)
     stages += [reweighting.result(run_info) for reweighting in reweightings]
+    remarks = [*plan.card.remarks, *(trained.remarks if trained is not None else ())]
+    if shower is not None:
+        stages.append(shower.result())
+        run_info = shower.run_info
+    if detector is not None:
+        stages.append(detector.result())
+        remarks += detector.remarks
     return RunResult(
         events=count,
         cross_section=run_info.cross_section,
@@ -156,15 +172,19 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         stages=tuple(stages),
         skipped=skipped,
         seconds=timer.seconds,
-        remarks=(*plan.card.remarks, *(trained.remarks if trained is not None else ()), *_remarks(events, source)),
+        remarks=(*remarks, *_remarks(events, source)),
         provenance=run_info.provenance[-1],
         weights=source.weights if unweighter is not None else None,
         unweighted=source.unweighted if unweighter is not None else None,
+        particles=detector.particles() if detector is not None else (),
     )
 
 
 def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
-    """Train the model that a plan names, and save it; a model that is there for the same data is left as it is.
+    """Train the models that a plan names, and save them; one that is there for the same data is left as it is.
+
+    Returns:
+        What is to be said of the last of them, in the order of the chain.
 
     Raises:
         mlgen.errors.MlgenError: Whatever goes wrong; no half-written model is left.
@@ -179,16 +199,27 @@ def train_chain(plan: Plan, reporter: Reporter = silent) -> StageResult:
         if plan.unweighting is not None and plan.unweighting_learns:
             from mlgen.chain.unweighters import trained_unweighter
 
-            return trained_unweighter(plan, plan.unweighting, of_process.exact, reporter)[1]
-        return of_process.stages[-1]
+            of_last = trained_unweighter(plan, plan.unweighting, of_process.exact, reporter)[1]
+        else:
+            of_last = of_process.stages[-1]
+        return _trained_calorimeter(plan, reporter) or of_last
     if plan.amplitude is not None:
         from mlgen.chain.amplitudes import trained_amplitude
 
         _, trained = trained_amplitude(plan, plan.amplitude, None, reporter)
         return trained
-    with contextlib.ExitStack() as stack:
-        events, files = _opened_input(plan, stack)
-        return trained_generator(plan, cast(PlannedStage, plan.generator), events, files, reporter).result
+    if plan.generator is not None:
+        with contextlib.ExitStack() as stack:
+            events, files = _opened_input(plan, stack)
+            of_generator = trained_generator(plan, plan.generator, events, files, reporter).result
+        return _trained_calorimeter(plan, reporter) or of_generator
+    return cast(StageResult, _trained_calorimeter(plan, reporter))
+
+
+def _trained_calorimeter(plan: Plan, reporter: Reporter) -> StageResult | None:
+    if plan.calorimeter is None:
+        return None
+    return trained_surrogate(plan, plan.calorimeter, reporter).result
 
 
 def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream | None, Sequence[Path]]:
@@ -197,7 +228,7 @@ def _opened_input(plan: Plan, stack: contextlib.ExitStack) -> tuple[EventStream 
     run = plan.card.model.run
     section = plan.card.model.input
     files: Sequence[Path] = plan.inputs
-    if plan.stages:
+    if any(stage is not plan.calorimeter for stage in plan.stages):
         files = [_repeatable(path, stack) for path in files]
     events = stack.enter_context(
         open_events(

@@ -13,6 +13,7 @@ from typing import Any
 from mlgen.card import COMMAND_LINE, Card, card_from, load_card
 from mlgen.errors import UserError
 from mlgen.hookspecs import PLUGIN_KEYS, SAMPLER_KEYS
+from mlgen.particle_gun import ENERGY_KEYS
 from mlgen.plugins import plugin_manager
 from mlgen.stages import Stage
 
@@ -81,6 +82,8 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         ("input_format", "input", "format"),
         ("generator", "generator", "plugin"),
         ("unweighting", "unweighting", "plugin"),
+        ("shower", "shower", "program"),
+        ("calorimeter", "calorimeter", "plugin"),
         ("sampler", "phase_space", "plugin"),
         ("precision", "integration", "precision"),
         ("time", "integration", "time"),
@@ -95,8 +98,9 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
         content.setdefault("output", {})["files"] = [_from_here(name) for name in overrides["output"]]
     if overrides.get("model") is not None:
         # Of a process, the model is the sampler's; which is the classical one where the card names none. A surrogate
-        # that learns from a file of points is alone in its card.
-        alone = "amplitude" if "amplitude" in content else "generator"
+        # that learns from a file of points is alone in its card. A calorimeter's it is where nothing else learns.
+        learning = (section for section in ("amplitude", "generator", "calorimeter") if section in content)
+        alone = next(learning, "generator")
         stage = "phase_space" if "process" in content else alone
         if stage == "phase_space":
             section = content.setdefault(stage, {})
@@ -114,6 +118,15 @@ def _override(content: dict[str, Any], overrides: dict[str, Any]) -> None:
                 f'--observable {observable}: NAME=EXPRESSION is expected, for instance \'mZ=m("mu-", "mu+")\''
             )
         content.setdefault("validation", {}).setdefault("observables", {})[name.strip()] = expression.strip()
+    if overrides.get("detector"):
+        content.setdefault("detector", {}).update(overrides["detector"])
+    if gun := overrides.get("particle_gun"):
+        section = content.setdefault("particle_gun", {})
+        if any(key in gun for key in ENERGY_KEYS):
+            # The card's energies are replaced, wherever they come from.
+            for key in (*ENERGY_KEYS, "spacing"):
+                section.pop(key, None)
+        section.update(gun)
     for setting in overrides.get("settings", ()):
         _set(content, setting)
 
@@ -180,9 +193,11 @@ def _relocated(card: Card, directory: Path | None) -> Card:
     if card.model.output is not None:
         files = [name if name == "-" else str((directory / name).absolute()) for name in card.model.output.files]
         changes["output"] = card.model.output.model_copy(update={"files": files})
-    for name in ("phase_space", "amplitude", "generator"):
+    for name in ("phase_space", "amplitude", "generator", "calorimeter"):
         section = getattr(card.model, name)
-        if section is not None and section.model is not None:
+        # The model of a calorimeter that has nothing to learn from is an input.
+        used_only = name == "calorimeter" and section is not None and section.showers is None
+        if section is not None and section.model is not None and not used_only:
             model = str((directory / section.model).absolute())
             changes[name] = section.model_copy(update={"model": model})
     return dataclasses.replace(card, model=card.model.model_copy(update=changes))

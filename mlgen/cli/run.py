@@ -24,12 +24,15 @@ _PAYS_FROM = "pays_from_true_weight_us"
 @click.argument("source", metavar="CARD|EVENTS", nargs=-1, required=True)
 @click.option("--generator", metavar="NAME", help="Replace the hard-event generation by this plugin.")
 @click.option("--unweighting", metavar="NAME", help="Unweight with this plugin.")
+@click.option("--shower", metavar="NAME", help="Shower and hadronise the hard events with this program.")
+@click.option("--calorimeter", metavar="NAME", help="Make the calorimeter showers of final particles with this plugin.")
 @click.option("--sampler", metavar="NAME", help="Sample the phase space of the card's process with this plugin.")
 @click.option(
     "--model",
     metavar="DIR",
-    help="Folder of the generator's, or the sampler's, model; trained there when missing. Without it, a generator's is "
-    "kept in $MLGEN_CACHE or ~/.cache/mlgen, and used again for the same events, settings and seed.",
+    help="Folder of the generator's, the sampler's or the calorimeter's model; trained there when missing. Without it, "
+    "a generator's is kept in $MLGEN_CACHE or ~/.cache/mlgen, and used again for the same events, settings and seed, "
+    "and a calorimeter's is the one that comes with the plugin.",
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Events to write, or to read from the input.")
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of the run.")
@@ -81,6 +84,10 @@ def command(
     mlgen run card.toml -n 1000 --set generator.width=256 -d scratch
     mlgen run events.lhe.gz --generator cfm -n 100000 -o new.lhe.gz new.hepmc3 new.root
     mlgen run weighted.lhe.gz --unweighting hit-or-miss -o unweighted.lhe.gz --plot weights.pdf
+    mlgen run events.lhe.gz --shower pythia8 -o showered.hepmc3.zst
+    mlgen run events.hepmc3.zst --calorimeter caloflow --model models/calogan -o cells.root showers.h5
+
+    With a calorimeter, .root files hold its cells beside the events, and .h5 files hold its showers (.lheh5: events).
     """  # noqa: D301 - click wants a real \b
     from mlgen.chain import plan_chain, run_chain
     from mlgen.cli.cards import card_of

@@ -23,8 +23,8 @@ def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     """Train the model that a card names and save it in the card's model folder.
 
     That of the generator, of the sampler of a process, and of the surrogate that stands in for its matrix elements,
-    which learns from the process or from a file of points. A model that is there already, trained on the same events,
-    points or process with the same settings, is left as it is.
+    which learns from the process or from a file of points; that of a calorimeter, from files of showers. A model that
+    is there already, trained on the same events, points, showers or process with the same settings, is left as it is.
     """
     from mlgen.chain import plan_chain, train_chain
     from mlgen.cli.cards import card_of

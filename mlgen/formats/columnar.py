@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mlgen.cells import CellBatch
 from mlgen.errors import InputError, OutputError, nearest
 from mlgen.event_format import ReadOptions, Skipped
 from mlgen.events import EventBatch
@@ -140,7 +141,7 @@ def check_variations(batch: EventBatch, declared: Sequence[str]) -> None:
             )
 
 
-def variation_table(batch: EventBatch, declared: Sequence[str]) -> FloatArray:
+def variation_table(batch: EventBatch | CellBatch, declared: Sequence[str]) -> FloatArray:
     """Named weights as a table of shape ``(n, len(declared))``; NaN where the batch lacks one."""
     table = np.full((len(batch), len(declared)), np.nan)
     for index, name in enumerate(declared):

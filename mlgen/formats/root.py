@@ -12,10 +12,24 @@ The object ``events`` has one entry an event:
 ``attributes``                              strings: a JSON object for each shower-level event that has attributes
 ==========================================  =====================================================================
 
+Where a calorimeter was simulated there is a second object ``cells``. Its entry i belongs to entry i of ``events``:
+
+==========================================  =====================================================================
+``event``                                   ``int64``, the number of the event, from 0
+``weight, variations``                      as in ``events``
+``particle``                                the particles with a shower: ``pdg_id``; ``energy`` (GeV), ``eta`` and
+                                            ``phi`` where they were produced; ``x, y, z`` (mm) at the front face;
+                                            ``index``, their place in ``particles``, from 0; ``outside_range``, whether
+                                            the model was trained at other energies
+``cell``                                    the cells with energy: ``energy`` (MeV); ``layer``; ``voxel``, their number
+                                            in the model's geometry (or in the layer of a fixed grid); ``eta, phi, x, y,
+                                            z`` (mm) of their centre; ``particle``, the place among those above, from 0
+==========================================  =====================================================================
+
 In a TTree the particles are jagged branches ``particles_px``, ``particles_py``, ... that share the counter
-``nparticles`` (``vertices_x``, ... and ``nvertices``); in an RNTuple ``particles`` is a collection with fields ``px``,
-.... Beside ``events`` stand three strings: ``mlgen_run_info`` (everything that is true of the whole file, as JSON),
-``mlgen_variation_names`` (one name a line) and ``mlgen_about`` (for people).
+``nparticles`` (``vertices_x``, ... and ``nvertices``; ``cell_energy``, ... and ``ncell``); in an RNTuple ``particles``
+is a collection with fields ``px``, .... Beside ``events`` stand three strings: ``mlgen_run_info`` (everything that is
+true of the whole file, as JSON), ``mlgen_variation_names`` (one name a line) and ``mlgen_about`` (for people).
 """
 
 from __future__ import annotations
@@ -42,6 +56,7 @@ class RootTree(EventFormat):
     summary = "ROOT file with a TTree of flat and jagged branches"
     suffixes = (".root",)
     streams = False
+    holds_cells = True
 
     def recognises(self, head: bytes) -> bool:
         """Tell by ROOT's magic number."""

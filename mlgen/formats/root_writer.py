@@ -10,9 +10,11 @@ import awkward as ak
 import numpy as np
 import numpy.typing as npt
 
+from mlgen.cells import CellBatch
 from mlgen.errors import OutputError
 from mlgen.event_format import EventWriter
 from mlgen.events import GRAPH_COLUMNS, INTEGER_COLUMNS, PARTICLE_COLUMNS, VERTEX_COLUMNS, EventBatch
+from mlgen.formats.cells_writer import CELLS, CellTree
 from mlgen.formats.columnar import (
     PIECE_EVENTS,
     PIECE_PARTICLES,
@@ -23,6 +25,7 @@ from mlgen.formats.columnar import (
     variation_table,
     whole_numbers,
 )
+from mlgen.formats.jagged import jagged
 from mlgen.run_info import RunInfo
 
 TREE = "events"
@@ -37,14 +40,6 @@ ATTRIBUTES = "attributes"
 WHOLE = frozenset((*INTEGER_COLUMNS, *GRAPH_COLUMNS))
 #: Level 1 is within some percent of level 5 on momenta, which hardly compress, and twice as fast.
 ZSTD_LEVEL = 1
-
-
-def _jagged(counts: npt.NDArray[np.int64], columns: dict[str, npt.NDArray[Any]]) -> ak.Array:
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    record = ak.contents.RecordArray(
-        [ak.contents.NumpyArray(np.ascontiguousarray(column)) for column in columns.values()], list(columns)
-    )
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))
 
 
 def _strings(texts: npt.NDArray[np.object_] | None, n: int) -> ak.Array:
@@ -90,6 +85,8 @@ def _about(run_info: RunInfo, kind: str) -> str:
         f"Weights: {run_info.normalisation.value}",
         f"Named weights: {len(run_info.variations)}; column i of 'variations' has the name in line i of "
         f"'{VARIATION_NAMES}'",
+        f"Where there is a {kind} '{CELLS}', entry i of it has the calorimeter cells of entry i of '{TREE}'; cells in "
+        "MeV and mm, particles in GeV and mm.",
     ]
     return "\n".join(lines)
 
@@ -108,6 +105,7 @@ class RootWriter(EventWriter):
         self._names = run_info.variation_names
         self._has_graph: bool | None = None
         self._events: Any = None
+        self._cells: CellTree | None = None
         self._waiting: list[EventBatch] = []
         self._held = self._held_particles = 0
         self._written = 0
@@ -143,10 +141,27 @@ class RootWriter(EventWriter):
             self._held += len(piece)
             self._held_particles += particles
 
+    def write_cells(self, batch: CellBatch) -> None:
+        """Append the cells of a batch of events.
+
+        Raises:
+            OutputError: An energy is not finite, or the file does not declare a named weight.
+        """
+        if self._cells is None:
+            self._cells = CellTree(self._file, self._names, ntuple=self._ntuple)
+        self._cells.write(batch)
+
+    def conclude(self, run_info: RunInfo) -> None:
+        """Write what is true of all events in the place of what was known at the beginning."""
+        self._file[RUN_INFO] = run_info.to_json()
+        self._file[ABOUT] = _about(run_info, "RNTuple" if self._ntuple else "TTree")
+
     def close(self) -> None:
         """Write what is left and end the file."""
         if self._waiting or self._events is None:
             self._flush()
+        if self._cells is not None:
+            self._cells.close()
         self._file.close()
 
     def discard(self) -> None:
@@ -179,7 +194,7 @@ class RootWriter(EventWriter):
             data[name] = _strings(getattr(batch, name), len(batch))
         names = PARTICLE_COLUMNS + (GRAPH_COLUMNS if batch.has_graph else ())
         columns = batch.columns(names)
-        data["particles"] = _jagged(
+        data["particles"] = jagged(
             batch.counts,
             {name: _canonical(name, column, whole=name in WHOLE) for name, column in columns.items()},
         )
@@ -189,5 +204,5 @@ class RootWriter(EventWriter):
             for name in VERTEX_COLUMNS:
                 counts, column = flat(batch.vertices[name])
                 vertices[name] = _canonical(f"vertex {name}", column, whole=name == "status")
-            data["vertices"] = _jagged(counts, vertices)
+            data["vertices"] = jagged(counts, vertices)
         return data

@@ -30,7 +30,7 @@ from mlgen.formats.shower_reader import ShowerFile
 from mlgen.formats.shower_writer import write_showers
 from mlgen.showers import Geometry, ShowerBatch
 
-__all__ = ["ShowerStream", "is_shower_file", "open_showers", "write_showers"]
+__all__ = ["ShowerStream", "geometry_difference", "is_shower_file", "open_showers", "write_showers"]
 
 
 def is_shower_file(path: str | Path) -> bool:
@@ -157,7 +157,7 @@ def _check_alike(first: ShowerFile, other: ShowerFile) -> None:
     if other.layout.name != first.layout.name:
         difference = f"it is {other.layout.title}, but {first.path} is {first.layout.title}"
     elif other.geometry != first.geometry:
-        difference = _geometry_difference(first.geometry, other.geometry, str(first.path))
+        difference = geometry_difference(first.geometry, other.geometry, str(first.path))
     else:
         return
     raise InputError(
@@ -167,7 +167,8 @@ def _check_alike(first: ShowerFile, other: ShowerFile) -> None:
     )
 
 
-def _geometry_difference(first: Geometry, other: Geometry, name: str) -> str:
+def geometry_difference(first: Geometry, other: Geometry, name: str) -> str:
+    """Say in what two geometries differ; `name` is what `first` is of."""
     if other.particle != first.particle:
         return f"its showers are of '{other.particle}', those of {name} of '{first.particle}'"
     if other.n_voxels != first.n_voxels or len(other.layers) != len(first.layers):

@@ -37,7 +37,7 @@ def geometry_of(
     """
     images = len(shapes[0]) == 2
     if path is not None:
-        found = _from_file(source, path, particle, sum(math.prod(shape) for shape in shapes))
+        found = geometry_from_file(source, path, particle, sum(math.prod(shape) for shape in shapes))
         if carried is not None and carried.layers != found.layers:
             raise InputError(
                 source,
@@ -56,7 +56,18 @@ def geometry_of(
     return Geometry(particle or found.particle, found.layers)
 
 
-def _from_file(source: str, path: Path, particle: str | None, n_voxels: int) -> Geometry:
+def geometry_from_file(source: str, path: Path, particle: str | None, n_voxels: int) -> Geometry:
+    """Read a geometry that a user names.
+
+    Args:
+        source: What its showers are in, for messages.
+        path: Binning XML, or JSON of `Geometry.to_json`.
+        particle: The incident particle; not needed where the XML has only one.
+        n_voxels: Voxels of the showers.
+
+    Raises:
+        InputError: It cannot be read, has no binning for the particle, or one of another number of voxels.
+    """
     if path.suffix.lower() == ".json":
         try:
             return Geometry.from_json(path.read_text(encoding="utf-8"), str(path))

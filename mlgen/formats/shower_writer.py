@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlgen.errors import OutputError
 from mlgen.files import whole_file
@@ -22,6 +23,114 @@ GEOMETRY, PROVENANCE = "mlgen/geometry", "mlgen/provenance"
 COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 CHUNK_BYTES = 1 << 19
 CACHE_BYTES = 1 << 24
+
+#: Shape of one shower's entry and type of a data set, by its name.
+Columns = Mapping[str, tuple[tuple[int, ...], str]]
+
+
+class ShowerWriter:
+    """A file of showers that is being written, batch by batch, under the name that is given.
+
+    Args:
+        path: The file, for messages.
+        temporary: Where it is written.
+        geometry: Of all showers.
+        columns: Further data sets of one row a shower.
+
+    Raises:
+        OSError: The disk refuses it.
+    """
+
+    def __init__(self, path: Path, temporary: Path, geometry: Geometry, columns: Columns | None = None) -> None:
+        import h5py
+
+        self._path, self._geometry, self._columns = path, geometry, dict(columns or {})
+        self.written = 0
+        self._disk = RememberingFile(temporary)
+        try:
+            self._file = h5py.File(self._disk, "w", rdcc_nbytes=CACHE_BYTES)
+            self._make()
+        except BaseException:
+            self._disk.close()
+            raise
+
+    def write(self, batch: ShowerBatch, columns: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
+        """Append showers.
+
+        Args:
+            batch: The showers.
+            columns: What goes into the further data sets: all of them, each with one row a shower.
+
+        Raises:
+            OutputError: The geometry is another one, or an energy is negative or not finite.
+            OSError: The disk is full, or the like.
+        """
+        if not len(batch):
+            return
+        _check_batch(self._path, batch, self._geometry, self.written)
+        self._append(batch, columns or {})
+        self.written += len(batch)
+        self._disk.check()
+
+    def close(
+        self,
+        *,
+        provenance: Sequence[Mapping[str, Any]] = (),
+        attributes: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        """Write what describes the showers, and end the file.
+
+        Raises:
+            OSError: The disk is full, or the like.
+        """
+        import h5py
+
+        try:
+            with self._file as file:
+                texts = {GEOMETRY: self._geometry.to_json(), PROVENANCE: json.dumps(list(provenance))}
+                for name, text in texts.items():
+                    file.create_dataset(name, data=text, dtype=h5py.string_dtype())
+                units = {"incident_energies_unit": "MeV", "showers_unit": "MeV"}
+                for key, value in {**units, "particle": self._geometry.particle, **(attributes or {})}.items():
+                    file.attrs[key] = value
+            self._disk.check()
+        finally:
+            self._disk.close()
+
+    def discard(self) -> None:
+        """Let go of the file, whatever state it is in."""
+        try:
+            self._file.close()
+        finally:
+            self._disk.close()
+
+    def _make(self) -> None:
+        shapes: Columns = {
+            "incident_energies": ((1,), "f8"),
+            "showers": ((self._geometry.n_voxels,), "f8"),
+            "pdg_id": ((), "i8"),
+            "direction": ((3,), "f8"),
+            **self._columns,
+        }
+        for name, (shape, dtype) in shapes.items():
+            rows = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(shape)))))
+            self._file.create_dataset(
+                name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows, *shape), **COMPRESSION
+            )
+
+    def _append(self, batch: ShowerBatch, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        if set(columns) != set(self._columns):
+            raise ValueError(f"columns {sorted(columns)} are given; {sorted(self._columns)} are expected")
+        values = {
+            "incident_energies": batch.incident_energy[:, None],
+            "showers": batch.voxels,
+            "pdg_id": batch.pdg_id,
+            "direction": batch.direction,
+            **columns,
+        }
+        for name, rows in values.items():
+            self._file[name].resize(self.written + len(batch), axis=0)
+            self._file[name][self.written :] = rows
 
 
 def write_showers(
@@ -55,67 +164,22 @@ def write_showers(
     """
     path = Path(path)
     with whole_file(path, force=force) as temporary:
-        return _write(path, temporary, batches, provenance, attributes or {})
-
-
-def _write(
-    path: Path,
-    temporary: Path,
-    batches: Iterable[ShowerBatch],
-    provenance: Sequence[Mapping[str, Any]],
-    attributes: Mapping[str, str | int | float],
-) -> int:
-    import h5py
-
-    disk = RememberingFile(temporary)
-    try:
-        with h5py.File(disk, "w", rdcc_nbytes=CACHE_BYTES) as file:
-            written = 0
-            geometry: Geometry | None = None
+        writer: ShowerWriter | None = None
+        try:
             for batch in batches:
                 if not len(batch):
                     continue
-                if geometry is None:
-                    geometry = batch.geometry
-                    _make(file, geometry)
-                _check_batch(path, batch, geometry, written)
-                _append(file, batch, written)
-                written += len(batch)
-                disk.check()
-            if geometry is None:
-                raise OutputError(f"{path}: there are no showers to write")
-            texts = {GEOMETRY: geometry.to_json(), PROVENANCE: json.dumps(list(provenance))}
-            for name, text in texts.items():
-                file.create_dataset(name, data=text, dtype=h5py.string_dtype())
-            energies = {"incident_energies_unit": "MeV", "showers_unit": "MeV", "particle": geometry.particle}
-            for key, value in {**energies, **attributes}.items():
-                file.attrs[key] = value
-        disk.check()
-    finally:
-        disk.close()
-    return written
-
-
-def _make(file: Any, geometry: Geometry) -> None:
-    for name, shape, dtype in (
-        ("incident_energies", (1,), "f8"),
-        ("showers", (geometry.n_voxels,), "f8"),
-        ("pdg_id", (), "i8"),
-        ("direction", (3,), "f8"),
-    ):
-        rows = max(1, CHUNK_BYTES // (8 * max(1, int(np.prod(shape)))))
-        file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(rows, *shape), **COMPRESSION)
-
-
-def _append(file: Any, batch: ShowerBatch, written: int) -> None:
-    for name, values in (
-        ("incident_energies", batch.incident_energy[:, None]),
-        ("showers", batch.voxels),
-        ("pdg_id", batch.pdg_id),
-        ("direction", batch.direction),
-    ):
-        file[name].resize(written + len(batch), axis=0)
-        file[name][written:] = values
+                if writer is None:
+                    writer = ShowerWriter(path, temporary, batch.geometry)
+                writer.write(batch)
+        except BaseException:
+            if writer is not None:
+                writer.discard()
+            raise
+        if writer is None:
+            raise OutputError(f"{path}: there are no showers to write")
+        writer.close(provenance=provenance, attributes=attributes)
+        return writer.written
 
 
 def _check_batch(path: Path, batch: ShowerBatch, geometry: Geometry, written: int) -> None:

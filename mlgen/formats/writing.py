@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, Self
 
+from mlgen.cells import CellBatch
 from mlgen.errors import OutputError, WriteFailure
 from mlgen.event_format import EventFormat, EventWriter
 from mlgen.events import EventBatch
@@ -72,6 +73,24 @@ class Output:
         with self._explained():
             self._writer.write(batch)
         self.events += len(batch)
+
+    def write_cells(self, batch: CellBatch) -> None:
+        """Append the calorimeter cells of a batch of events, where the format holds cells (`EventFormat.holds_cells`).
+
+        Raises:
+            OutputError: The format cannot hold them.
+            WriteFailure: The disk is full, or the like.
+        """
+        if self._writer is None:
+            raise OutputError(f"{self.path}: already closed")
+        with self._explained():
+            self._writer.write_cells(batch)
+
+    def conclude(self, run_info: RunInfo) -> None:
+        """Take what is true of all events once the last one is known; see `EventWriter.conclude`."""
+        if self._writer is not None:
+            with self._explained():
+                self._writer.conclude(run_info)
 
     def finish(self) -> None:
         """Write everything to the disk, still under the temporary name.

@@ -164,7 +164,12 @@ class RunLike(Protocol):
 
 
 def run_page(
-    result: RunLike, provenance: Mapping[str, Any], *, title: str = "", figures: Iterable[Figure] = ()
+    result: RunLike,
+    provenance: Mapping[str, Any],
+    *,
+    title: str = "",
+    figures: Iterable[Figure] = (),
+    tables: Iterable[Table] = (),
 ) -> Page:
     """Return the page of a run.
 
@@ -173,12 +178,15 @@ def run_page(
         provenance: What went into its outputs (`mlgen.chain.report.provenance`).
         title: What is reported on; the outputs' names when left out.
         figures: Pictures of the run, for instance of its weights.
+        tables: Tables of what the run met, for instance of the particles in front of a calorimeter.
     """
     figures = tuple(figures)
     sections = [_outcome(result)]
     if figures:
         sections.append(Section("Pictures", (FigureGrid(figures),)))
     sections += [stage_section(stage, corrected=result.exactness == "exact") for stage in result.stages]
+    if found := tuple(tables):
+        sections.append(Section("Particles", found))
     sections += [Section("Time", (times_table(result.seconds),)), provenance_section(provenance)]
     return Page(
         title=title or ", ".join(path.name for path in result.outputs) or "Run of mlgen",

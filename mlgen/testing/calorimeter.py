@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from mlgen.errors import UserError
 from mlgen.showers import ShowerBatch
 from mlgen.stages import ProgressCallback, ShowerSurrogate, TrainingReport, no_progress
 from mlgen.testing.base import TrainedContractTests
@@ -16,15 +17,21 @@ from mlgen.testing.samples import showers
 
 SurrogateT = TypeVar("SurrogateT", bound=ShowerSurrogate)
 
+#: A particle that no calorimeter surrogate is trained on.
+NO_PARTICLE = 9_900_099
+
 
 class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
     """Tests for an `mlgen.stages.ShowerSurrogate`.
 
     Attributes:
         training_showers: Showers of the training.
+        largest_response: Deposited over incident energy that no shower of the sample may exceed. A shower deposits no
+            more than it brings, but for rest masses and noise.
     """
 
     training_showers: ClassVar[int] = 1000
+    largest_response: ClassVar[float] = 2.0
 
     def sample(self) -> ShowerBatch:
         """Return the training showers."""
@@ -65,6 +72,41 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         require(self._generate(ready, 3, self.rng(1)).geometry == expected, "showers have to carry that geometry")
         loaded = type(ready).from_state(self.settings(), ready.state())
         require(loaded.geometry == expected, "geometry has to survive saving and loading")
+
+    def test_energy_ranges_are_those_of_the_training(self) -> None:
+        """The particles of the training are known, each with its smallest and largest energy, also after loading."""
+        ready, sample = self.ready(), self.sample()
+        expected = {
+            int(particle): (float(energies.min()), float(energies.max()))
+            for particle in np.unique(sample.pdg_id)
+            for energies in (sample.incident_energy[sample.pdg_id == particle],)
+        }
+        loaded = type(ready).from_state(self.settings(), ready.state())
+        for surrogate, when in ((ready, "after the training"), (loaded, "after saving and loading")):
+            found = dict(surrogate.energy_ranges)
+            same = set(found) == set(expected) and all(
+                np.allclose(found[particle], expected[particle], rtol=1e-6) for particle in expected
+            )
+            require(same, f"energy_ranges {when} has to be {expected}; it is {found}")
+
+    def test_unknown_particles_are_refused(self) -> None:
+        """A particle that was not in the training is an error that names it, not a shower of another one."""
+        sample = _part(self.sample(), slice(3))
+        pdg_id = sample.pdg_id.copy()
+        pdg_id[1] = NO_PARTICLE
+        generate = partial(self.ready().generate, pdg_id, sample.incident_energy, sample.direction, self.rng())
+        require_refusal(generate, f"a particle that was not trained on ({NO_PARTICLE})", [UserError])
+
+    def test_energies_are_possible(self) -> None:
+        """No shower deposits more than a particle can bring; that scales with the incident energy."""
+        made = self._generate(self.ready(), len(self.sample()), self.rng(4))
+        response = made.voxels.sum(axis=1) / made.incident_energy
+        worst = int(np.argmax(response))
+        require(
+            response[worst] <= self.largest_response,
+            f"a shower of {made.incident_energy[worst]:.6g} MeV deposits {response[worst]:.3g} times that; at most "
+            f"{self.largest_response:g} times are possible",
+        )
 
     def test_inputs_are_not_changed(self) -> None:
         """Training and generating leave the arrays that are handed over as they are."""

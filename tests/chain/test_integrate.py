@@ -190,7 +190,7 @@ def test_a_model_is_kept_and_used_for_its_process_only(known, tmp_path):
         (PROCESS + "[unweighting]\nplugin = 'hit-or-mis'\n", "did you mean 'hit-or-miss'"),
         (PROCESS + "[unweighting]\nplugin = 'hit-or-miss'\nmax = 1\n", r"card.toml:7: \[unweighting\] max"),
         (PROCESS + "[generator]\nplugin = 'cfm'\n", r"card.toml:5: \[generator\]: it learns from events"),
-        (PROCESS + "[shower]\nprogram = 'x'\n", r"card.toml:5: \[shower\]: this version ends with hard events"),
+        (PROCESS + "[shower]\nprogram = 'x'\n", r"card.toml:6: \[shower\] program: no parton shower is called 'x'"),
     ],
 )
 def test_what_cannot_be_integrated(text, message, tmp_path):

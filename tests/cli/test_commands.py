@@ -249,7 +249,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, message, mlgen_comm
         ("[amplitude]\nplugin = 'x'", "it is used with a [process]"),
         ("[phase_space]\nplugin = 'x'", "sampled for a [process]"),
         ("[integration]\npoints = 1000", "integrated is a [process]"),
-        ("[shower]\nprogram = 'pythia8'", "this version"),
+        ("[shower]\nprogram = 'pythia8'", "nothing to start from"),
     ],
 )
 def test_what_cannot_be_run_yet_is_said(section, message, mlgen_command, tmp_path):
@@ -293,6 +293,7 @@ def test_plugins_lists_the_built_in(mlgen_command):
         ("cfm", "approximate"),
         ("discflow", "approximate"),
     ]
+    assert [(tool["name"], tool["requires"]) for tool in content["tools"]["parton_showers"]] == [("pythia8", "pythia8")]
     assert {f["name"] for f in content["event_formats"]} == {"lhe", "lheh5", "hepmc3", "hepmc2", "root", "rntuple"}
     assert content["failures"] == []
     assert "hit-or-miss" in mlgen_command("plugins")[1]

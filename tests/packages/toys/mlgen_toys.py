@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from mlgen.errors import ModelError, TrainingError, WeightError
+from mlgen.errors import ModelError, TrainingError, UserError, WeightError
 from mlgen.events import EventBatch
 from mlgen.hookspecs import Plugin, hookimpl
 from mlgen.run_info import RunInfo
@@ -234,7 +234,7 @@ class EventLibrary(Toy, EventGenerator):
 class ShowerLibrary(Toy, ShowerSurrogate):
     """Showers of the training, scaled to the incident energy."""
 
-    dimensions: ClassVar = {"energy": 1, "voxels": 2, "layers": 1}
+    dimensions: ClassVar = {"energy": 1, "pdg_id": 1, "voxels": 2, "layers": 1}
 
     def train(self, showers, rng, progress=no_progress):
         batches = [batch for batch in showers if len(batch)]
@@ -245,6 +245,7 @@ class ShowerLibrary(Toy, ShowerSurrogate):
                 raise TrainingError(f"voxels of shape {batch.voxels.shape} do not fit the geometry, or are not finite")
         self.arrays = {
             "energy": np.concatenate([batch.incident_energy for batch in batches]),
+            "pdg_id": np.concatenate([batch.pdg_id for batch in batches]),
             "voxels": np.concatenate([batch.voxels for batch in batches]),
             "layers": text_array(batches[0].geometry.to_json()),
         }
@@ -255,8 +256,17 @@ class ShowerLibrary(Toy, ShowerSurrogate):
     def geometry(self):
         return Geometry.from_json(self.arrays["layers"].tobytes().decode())
 
+    @property
+    def energy_ranges(self):
+        energy, pdg_id = self.arrays["energy"], self.arrays["pdg_id"]
+        parts = {int(particle): energy[pdg_id == particle] for particle in np.unique(pdg_id)}
+        return {particle: (float(part.min()), float(part.max())) for particle, part in parts.items()}
+
     def generate(self, pdg_id, incident_energy, direction, rng):
         n = len(pdg_id)
+        unknown = np.setdiff1d(pdg_id, self.arrays["pdg_id"])
+        if len(unknown):
+            raise UserError(f"particle {unknown[0]} is not known; known are {sorted(self.energy_ranges)}")
         if incident_energy.shape != (n,) or direction.shape != (n, 3) or not np.all(incident_energy > 0):
             raise ValueError("incident particles need a positive energy and a direction (n, 3)")
         chosen = rng.integers(len(self.arrays["energy"]), size=n)
