@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,14 @@ class CellBatch:
             for name, values in columns.items():
                 if np.shape(values) != (total,):
                     raise CellError(f"{kind} column '{name}' has shape {np.shape(values)}; ({total},) is expected")
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Cells of no event."""
+        particles = {name: np.empty(0, kind) for name, kind in SHOWER_PARTICLE_COLUMNS.items()}
+        cells = {name: np.empty(0, kind) for name, kind in CELL_COLUMNS.items()}
+        none = np.empty(0, np.int64)
+        return cls(none, np.empty(0), none, particles, none, cells)
 
     def __len__(self) -> int:
         return len(self.event)

@@ -48,7 +48,7 @@ class ParticleGunSettings(BaseModel):
     @classmethod
     def _known(cls, name: Any) -> Any:
         text = str(name)
-        if text not in PDG_IDS and not text.lstrip("-").isdecimal():
+        if text not in PDG_IDS and not text.removeprefix("-").isdecimal():
             raise ValueError(
                 f"no particle is called '{text}'{nearest(text, PDG_IDS)}; there are {', '.join(PDG_IDS)}, and PDG ids"
             )

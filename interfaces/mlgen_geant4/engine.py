@@ -15,13 +15,14 @@ from mlgen.errors import DetectorError
 from mlgen.stages import FloatArray
 from mlgen_geant4 import physics_without_data
 from mlgen_geant4.calorimeter import Calorimeter
-from mlgen_geant4.construction import LIQUID_ARGON, detector
+from mlgen_geant4.construction import LIQUID_ARGON, MARGIN, detector
 from mlgen_geant4.settings import WITHOUT_DATA, Geant4Settings
 
 #: Names of the particles in Geant4, by PDG id.
 PARTICLES = {11: "e-", -11: "e+", 22: "gamma", 211: "pi+", -211: "pi-"}
-#: Distance before the front face at which a particle begins, mm.
-_BEFORE = 1.0
+#: How far before the front face a particle begins, mm, and on how long a way to it: at a grazing angle it would begin
+#: outside the vacuum around the calorimeter, which Geant4 takes without a word.
+_BEFORE, _LONGEST_WAY = 1.0, 0.5 * MARGIN
 _QUIET = ("/run/verbose 0", "/process/em/verbose 0", "/process/verbose 0", "/process/had/verbose 0")
 
 #: Of the table of production cuts that Geant4 prints: "Range cuts : gamma 700 um e- 700 um ...".
@@ -43,6 +44,17 @@ def printed(function: Callable[[], object]) -> str:
     finally:
         os.dup2(before, 1)
         os.close(before)
+
+
+def begin_of(direction: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Where a particle begins that is to hit the middle of the front face, from there, mm.
+
+    Args:
+        direction: Unit vector.
+    """
+    way = min(_BEFORE / direction[2], _LONGEST_WAY)
+    x, y, z = (-way * component for component in direction)
+    return x, y, z
 
 
 class Engine:
@@ -100,8 +112,7 @@ class Engine:
         self._gun.SetParticleDefinition(g4.G4ParticleTable.GetParticleTable().FindParticle(PARTICLES[pdg_id]))
         self._gun.SetParticleEnergy(energy * g4.MeV)
         self._gun.SetParticleMomentumDirection(g4.G4ThreeVector(*direction))
-        back = _BEFORE / direction[2]
-        x, y, z = (-back * component for component in direction)
+        x, y, z = begin_of(direction)
         self._gun.SetParticlePosition(g4.G4ThreeVector(x, y, z - 0.5 * self._calorimeter.depth))
         self._deposits[:] = np.nan
         self._manager.BeamOn(1)

@@ -151,7 +151,12 @@ class Geant4Simulation(DetectorSimulation):
                 "geometry": geometry.to_json() if geometry is not None else None,
                 "physics": self.physics,
             }
-            self._process = Geant4Process(setup, needs_data=self.physics != WITHOUT_DATA)
+            process = Geant4Process(setup, needs_data=self.physics != WITHOUT_DATA)
+            if self._closed:
+                # By another thread, while it was started.
+                process.close()
+                raise SimulationFailure("the simulation was closed")
+            self._process = process
         return self._process
 
 

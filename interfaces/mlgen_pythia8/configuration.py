@@ -25,6 +25,10 @@ _OWN = {
     "beams:newlhefsameinit": "give several event files as [input]",
     "beams:readlhefheaders": "headers are handed over",
     "beams:nskiplhefatinit": "events are taken from the beginning",
+    "beams:id[ab]": "the beams are those of the events",
+    "beams:e[ab]": "the beams are those of the events",
+    "beams:ecm": "the beams are those of the events",
+    "beams:p[xyz][ab]": "the beams are those of the events",
     "check:abortifveto": "each hard event is showered once",
     "random:*": "the seed of the run is [run] seed",
     "parallelism:*": "the number of processes is [shower] workers",
@@ -61,6 +65,15 @@ _NEEDS_READER = (
 )
 #: Settings that begin like those that switch a merging on, and do not.
 _NO_MERGING = frozenset(("merging:doschemevariation", "merging:doxsectionestimate"))
+#: Flags that make Pythia generate events of its own ("Process Selection" in its manual), among those it is given.
+_PROCESSES = re.compile(
+    r"(?:SoftQCD|HardQCD|PromptPhoton|PhotonCollision|PhotonParton|Weak(?:Single|Double)Boson|WeakBoson(?:AndParton|"
+    r"Exchange)|Charmonium|Bottomonium|Top|Fourth(?:Bottom|Top|Pair)|HiggsBSM|NewGaugeBoson|LeftRightSymmmetry|"
+    r"LeptoQuark|ExcitedFermion|ContactInteractions|DM):.+|"
+    # Groups with other flags, too.
+    r"(?:Onia|HiggsSM|SUSY|HiddenValley|ExtraDimensions[^:]+):(?:all.*|.*2.*|dijets|monojet)|"
+    r"LowEnergyQCD:(?!use).+"
+)
 _KINDS = ("Flag", "Mode", "Parm", "Word", "FVec", "MVec", "PVec", "WVec")
 
 
@@ -189,8 +202,15 @@ def _unusable(module: Any, pythia: Any) -> str:
             "[shower]: 'POWHEG:veto' needs PowhegHooks, which this build of Pythia does not have; without it, set "
             "SpaceShower:pTmaxMatch = 1 and TimeShower:pTmaxMatch = 1, which begin at the scale of each event"
         )
-    if not pythia.flag("PartonLevel:all"):
-        return "[shower]: with 'PartonLevel:all = off' there are no showered events; leave [shower] out"
+    own = sorted(flag.name for flag in pythia.settings.getFlagMap("").values() if flag.valNow)
+    if process := next(filter(_PROCESSES.fullmatch, own), None):
+        return (
+            f"[shower]: with '{process} = on', Pythia would generate events of its own among those that it is to "
+            "shower; leave it out"
+        )
+    for level in ("ProcessLevel", "PartonLevel"):
+        if not pythia.flag(f"{level}:all"):
+            return f"[shower]: with '{level}:all = off' there are no showered events; leave [shower] out"
     if pythia.flag("JetMatching:merge") and not hasattr(module, "JetMatchingMadgraph"):
         return "[shower]: 'JetMatching:merge' needs JetMatchingMadgraph, which this build of Pythia does not have"
     return ""

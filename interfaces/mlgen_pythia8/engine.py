@@ -126,6 +126,8 @@ class Engine:
             raise ShowerFailure(f"Pythia ended {len(outcomes.ended)} of {len(batch)} events")
         numbers = np.array([number for number, _, _ in outcomes.ended], np.int64)
         index = numbers[whole]
+        if np.any(index < 0) or len(np.unique(index)) != len(index):
+            raise ShowerFailure("Pythia made events that are none of those it was given")
         refused = []
         for call in np.flatnonzero(~whole).tolist():
             number, status, said = outcomes.ended[call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,11 @@ WAITING = 2
 LARGEST_SEED = 900_000_000
 #: Attribute of a showered event: the number of its hard event, from 1.
 HARD_EVENT = "mlgen_hard_event"
+
+#: For a process that dies at once.
+_ADVICE = (
+    "a Python program that runs mlgen has to do so under 'if __name__ == \"__main__\"', for each process imports it"
+)
 
 
 class _Task(NamedTuple):
@@ -77,13 +83,16 @@ class Pythia8Shower(PartonShower):
         settings = self._configured()
         if len(run_info.beams) != 2:
             raise ShowerError("the events do not say what the beams are; Pythia needs to know them to shower")
+        for number, beam in enumerate(run_info.beams, 1):
+            if not 0 < beam.energy < math.inf:
+                raise ShowerError(f"beam {number} of the events has an energy of {beam.energy:g} GeV; Pythia needs it")
         self._hard, self._seed, self._stop = run_info, seed, on_error == "stop"
         workers = self.settings.workers or _cores()
         self._pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=worker.start, initargs=(settings, run_info)
         )
         self._workers = workers
-        self._added = self._result(self._pool.submit(worker.added_weights), "it was made ready")
+        self._added = self._result(self._pool.submit(worker.added_weights), "it was made ready", _ADVICE)
         if taken := sorted(set(self._added) & set(run_info.variation_names)):
             raise ShowerError(
                 f"the events have a weight '{taken[0]}' already, which is what Pythia's own would be called; they were "
@@ -96,7 +105,10 @@ class Pythia8Shower(PartonShower):
         if settings.matching and run_info.normalisation is WeightNormalisation.AVERAGE:
             # Events are rejected, and how many is known after the last one.
             strategy = 0
-        self._showered = run_info.replace(weight_strategy=strategy).with_variations(self._added)
+        # After a matching, the cross section is another one, which is known after the last event; until then, events
+        # have their estimates.
+        processes = () if settings.matching else run_info.processes
+        self._showered = run_info.replace(weight_strategy=strategy, processes=processes).with_variations(self._added)
         return self._showered
 
     def shower(self, batches: Iterable[EventBatch]) -> Iterator[ShoweredBatch]:
@@ -119,7 +131,9 @@ class Pythia8Shower(PartonShower):
     def report(self) -> ShowerReport:
         """Say what became of the events."""
         settings, account = self._configured(), self._account
-        run_info = account.run_info(self._showered) if settings.matching else self._showered
+        run_info = self._showered
+        if settings.matching:
+            run_info = account.run_info(run_info.replace(processes=self._hard.processes))
         remarks = list(settings.remarks)
         if settings.matching:
             share, error = account.share
@@ -144,13 +158,13 @@ class Pythia8Shower(PartonShower):
             raise ShowerFailure("the shower was not checked")
         return self._configuration
 
-    def _result(self, future: Future[Any], when: str) -> Any:
+    def _result(self, future: Future[Any], when: str, advice: str = "") -> Any:
         try:
             return future.result()
         except BrokenProcessPool as error:
             raise ShowerFailure(
                 f"a process that runs Pythia died while {when}: it was killed, perhaps because the memory is full, or "
-                "Pythia crashed; fewer processes ([shower] workers) need less memory"
+                f"Pythia crashed; {advice or 'fewer processes ([shower] workers) need less memory'}"
             ) from error
 
     def _finished(self, task: _Task) -> Iterator[ShoweredBatch]:
@@ -189,7 +203,8 @@ class Pythia8Shower(PartonShower):
             # As generators do, the estimate so far; the one in the last event is that of all events.
             total, error = self._account.cross_section(self._hard)
             text = f"{total!r} {error!r} {self._account.showered} {self._account.hard_events}"
-            for own in attributes:
+            # A reader of HepMC3 stops at the word "nan".
+            for own in attributes if math.isfinite(total) else ():
                 own["GenCrossSection"] = text
         return EventBatch.from_columns(
             made.counts,

@@ -51,7 +51,7 @@ class DetectorStage:
         self._plan, self._timer, self._surrogate = plan, timer, trained.surrogate
         self._detector = Detector(trained.surrogate, section)
         # The detector belongs to the settings of the stage: other numbers, other cells.
-        settings = {**trained.result.settings, **section.detector()}
+        settings = {**trained.result.settings, **section.detector(), "x_axis": self._detector.x_axis}
         self.description = dataclasses.replace(trained.result, settings=settings)
         self.remarks = trained.remarks
         self._groups = self._events = 0
@@ -156,6 +156,9 @@ class DetectorOutputs:
         """Write what is left, and the files of showers to the disk, still under temporary names."""
         if self._waiting:
             self._write_group()
+        for file in self._cells:
+            # So that a file of a run without any event has its empty table all the same.
+            file.write_cells(CellBatch.empty())
         for output in self._showers:
             output.finish()
 

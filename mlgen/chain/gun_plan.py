@@ -11,7 +11,7 @@ from mlgen.chain.gun_energies import gun_of
 from mlgen.chain.shower_workers import Part
 from mlgen.detector_simulation import DetectorSimulation
 from mlgen.errors import CardError, OutputError
-from mlgen.files import check_free
+from mlgen.formats.shower_output import SHOWER_SUFFIXES, check_shower_output
 from mlgen.hookspecs import Tool
 from mlgen.particle_gun import ParticleGun
 from mlgen.plugins import Registered
@@ -93,7 +93,11 @@ def plan_showers(
             f"{card.source}: which particles? give --particle e+ and, in GeV, --energy 1..100, or a [particle_gun]"
         )
     output = output or _output_of(card)
-    check_free(output, force=force)
+    if output.suffix.lower() not in SHOWER_SUFFIXES:
+        raise OutputError(
+            f"{output}: showers are written as HDF5, into a file whose name ends in {' or '.join(SHOWER_SUFFIXES)}"
+        )
+    check_shower_output(output, force=force)
     gun = gun_of(card)
     showers = card.model.run.events or len(gun.energies or ())
     if not showers:

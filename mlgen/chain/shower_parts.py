@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from mlgen.errors import OutputError, UserError, WriteFailure
 from mlgen.stages import FloatArray
 
 _RECORD, _LOCK = "simulation.json", "lock"
+_PART, _UNFINISHED = "part-", ".unfinished"
 
 
 class ShowerParts:
@@ -64,6 +65,11 @@ class ShowerParts:
         if keep and record.is_file():
             self._check_same(json.loads(record.read_text(encoding="utf-8")))
             return
+        if foreign := [path.name for path in self.folder.iterdir() if not _is_own(path.name)]:
+            raise OutputError(
+                f"{self.folder}: the parts of the simulation are to be kept there, and there is '{foreign[0]}', which "
+                "is none of them; move it, or choose another name for the output"
+            )
         for path in self.folder.iterdir():
             if path.name != _LOCK:
                 path.unlink()
@@ -79,9 +85,13 @@ class ShowerParts:
                 f"same as before, or start again with --force{lines}"
             )
 
-    def has(self, part: int) -> bool:
-        """Whether a part is there."""
-        return self._path(part).is_file()
+    def has(self, part: int, voxels: int) -> bool:
+        """Whether a part is there, and has as many numbers as its showers have voxels together.
+
+        What was written right before the power failed may have none.
+        """
+        path = self._path(part)
+        return path.is_file() and path.stat().st_size == voxels * np.dtype("<f8").itemsize
 
     def write(self, part: int, voxels: FloatArray) -> None:
         """Keep a part.
@@ -96,14 +106,18 @@ class ShowerParts:
         return np.fromfile(self._path(part), "<f8").reshape(-1, n_voxels)
 
     def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder)
+        """Remove the parts, and the folder, unless somebody else put something there."""
+        for path in self.folder.iterdir():
+            if _is_own(path.name):
+                path.unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _path(self, part: int) -> Path:
-        return self.folder / f"part-{part:07d}"
+        return self.folder / f"{_PART}{part:07d}"
 
     def _write(self, path: Path, content: bytes) -> None:
-        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished = path.with_name(path.name + _UNFINISHED)
         try:
             unfinished.write_bytes(content)
             os.replace(unfinished, path)
@@ -120,6 +134,11 @@ class ShowerParts:
 def parts_folder(output: Path) -> Path:
     """Return the folder that holds the parts of an output."""
     return output.with_name(output.name + ".parts")
+
+
+def _is_own(name: str) -> bool:
+    name = name.removesuffix(_UNFINISHED)
+    return name in (_RECORD, _LOCK) or (name.startswith(_PART) and name.removeprefix(_PART).isdecimal())
 
 
 def _flat(content: Any, prefix: str = "") -> dict[str, Any]:

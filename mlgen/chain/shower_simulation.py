@@ -85,7 +85,7 @@ def simulate_showers(plan: ShowerPlan, reporter: Reporter = silent) -> Simulated
         description = dict(simulation.description)
         record = record_of(plan, description, geometry)
         with ShowerParts(plan.output, record, resume=plan.resume, force=plan.force) as kept:
-            todo = [part for part in parts if not kept.has(part.number)]
+            todo = [part for part in parts if not kept.has(part.number, len(part) * geometry.n_voxels)]
             resumed = plan.showers - sum(len(part) for part in todo)
             jobs = max(1, min(plan.jobs, len(todo)))
             start = time.perf_counter()

@@ -35,7 +35,7 @@ def command(
     particle: str | None,
     as_json: bool,
 ) -> None:
-    """Say what is in a file of events: generator, beams, processes, weights, particles; or of calorimeter showers.
+    """Say what is in a file: of events, generator, beams, processes, weights, particles and cells; or of showers.
 
     Several files are read as one sample. The whole file is read, in constant memory. Files of showers that do not say
     what their voxels are, as those of the CaloChallenge, need --geometry and --particle.
@@ -63,6 +63,7 @@ def _showers(files: tuple[str, ...], geometry: Path | None, particle: str | None
 
 
 def _events(files: tuple[str, ...], input_format: str | None, on_error: str | None, as_json: bool) -> None:
+    from mlgen.cli.cell_info import cell_rows, summarise_cells
     from mlgen.cli.terminal import print_json, reporter, table
     from mlgen.formats import open_events
     from mlgen.summary import summarise
@@ -74,10 +75,13 @@ def _events(files: tuple[str, ...], input_format: str | None, on_error: str | No
     ):
         summary = summarise(events, progress)
         formats = list(dict.fromkeys(events.formats))
+    cells = summarise_cells(files)
     if as_json:
-        print_json({"files": list(files), "formats": formats} | summary.to_dict())
+        of_cells = {"cells": cells.to_dict()} if cells is not None else {}
+        print_json({"files": list(files), "formats": formats} | summary.to_dict() | of_cells)
     else:
-        table([("file", "\n".join(files)), ("format", ", ".join(formats)), *_rows(summary)])
+        of_cells_too = cell_rows(cells) if cells is not None else ()
+        table([("file", "\n".join(files)), ("format", ", ".join(formats)), *_rows(summary), *of_cells_too])
 
 
 def particle_name(pdg_id: int) -> str:

@@ -102,6 +102,8 @@ def _gun(chosen: dict[str, Any], with_card: bool) -> dict[str, Any]:
     if chosen["logarithmic"]:
         gun["spacing"] = "log"
     if chosen["energies"] is not None:
+        if chosen["energy"] is not None:
+            raise click.UsageError("energies come from one of --energy and --energies, not from both")
         try:
             gun["energies"] = [float(energy) for energy in chosen["energies"].split(",")]
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,10 +221,10 @@ def _rows(comparison: Comparison) -> Iterator[tuple[str, str]]:
     yield from (("  content", difference) for difference in comparison.differences)
     measures = (*(comparison.classifier.measures if comparison.classifier else ()), *comparison.distances)
     for measure in measures:
-        yield (
-            measure.name,
-            f"{measure.value:.4g} +- {measure.error:.1g} (null floor {measure.floor:.4g} +- {measure.floor_error:.1g})",
-        )
+        floor = "no null floor"
+        if math.isfinite(measure.floor):
+            floor = f"null floor {measure.floor:.4g} +- {measure.floor_error:.1g}"
+        yield measure.name, f"{measure.value:.4g} +- {measure.error:.1g} ({floor})"
     yield from _separations(comparison)
     flagged = [r for r in comparison.observables if r.verdict in (Verdict.DIFFERS, Verdict.MISSING)]
     flagged.sort(

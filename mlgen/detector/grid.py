@@ -57,6 +57,9 @@ class CellGrid:
         Returns:
             Event of each cell of the grid that has energy, ascending, and the columns. ``particle`` is the one that
             gave most of the cell's energy, the first of them where several did.
+
+        Raises:
+            CardError: There are more cells than can be numbered.
         """
         layers, layer_place = np.unique(cells["layer"], return_inverse=True)
         numbers = layers.tolist()
@@ -67,6 +70,8 @@ class CellGrid:
         turn = (cells["phi"] + math.pi) / (2 * math.pi)
         column = np.minimum(np.floor(turn * n_phi).astype(np.int64), n_phi - 1)
         voxel = row * n_phi + column
+        if len(voxel) and np.abs(voxel).max() > np.iinfo(np.int32).max:
+            raise CardError("[calorimeter] cell_size: there are more cells than 32 bits can number; take larger ones")
         keys = np.stack([event, cells["layer"], voxel], axis=1)
         _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         place = place.ravel()

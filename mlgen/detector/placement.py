@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.errors import CardError
-from mlgen.showers import Geometry
+from mlgen.showers import Geometry, RectangularLayer
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -37,11 +37,14 @@ class VoxelPlaces:
         geometry: The geometry.
         layer_depths: Depth of the middle of each layer behind the front face, mm, where the geometry does not say it;
             None: at the front face.
-        x_axis: The direction that the x axis of the geometry has in the detector.
+        x_axis: The direction that the x axis of the geometry has in the detector; None: phi where all layers are
+            rectangular, as the CaloGAN's images are (its strips of 5 mm, the bins in y, are narrow in eta), else eta,
+            as in the CaloChallenge.
 
     Attributes:
         layer: Number of each voxel's layer, as the geometry has it, ``(n_voxels,)``.
         depths: Depth of the middle of each layer, mm, by its number.
+        x_axis: The direction that the x axis has.
 
     Raises:
         CardError: There are depths for another number of layers, or the geometry has its own.
@@ -51,7 +54,7 @@ class VoxelPlaces:
         self,
         geometry: Geometry,
         layer_depths: tuple[float, ...] | None = None,
-        x_axis: Literal["eta", "phi"] = "eta",
+        x_axis: Literal["eta", "phi"] | None = None,
     ) -> None:
         known = [layer.depth is not None for layer in geometry.layers]
         if layer_depths is not None:
@@ -74,6 +77,9 @@ class VoxelPlaces:
         self.depths = dict(zip(numbers, middles, strict=True))
         self._depth = np.repeat(np.array(middles, np.float64), sizes)
         centres = geometry.centres
+        if x_axis is None:
+            x_axis = "phi" if all(isinstance(layer, RectangularLayer) for layer in geometry.layers) else "eta"
+        self.x_axis = x_axis
         self._eta, self._phi = centres.T if x_axis == "eta" else centres.T[::-1]
 
     def positions(self, face: FloatArray, direction: FloatArray, shower: IntArray, voxel: IntArray) -> FloatArray:

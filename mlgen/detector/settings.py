@@ -33,13 +33,17 @@ class Acceptance(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     eta: Interval = (-1.5, 1.5)
-    phi: Interval | None = Field(None, description="radians, from -pi to pi; the whole circle when left out")
+    phi: Interval | None = Field(
+        None, description="radians; an interval may go on beyond pi, as [3, 3.5] does; the whole circle when left out"
+    )
 
 
 class DetectorSettings(BaseModel):
     """A barrel calorimeter: a cylinder around the beams (the z axis), in a solenoid or without a field.
 
-    Lengths are in mm.
+    Every shower is one at normal incidence, turned into the flight direction of its particle at the front face: that
+    an oblique particle sees more material in each layer of a barrel is not simulated, nor is material before the front
+    face. Lengths are in mm.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,20 +52,22 @@ class DetectorSettings(BaseModel):
         Acceptance(), description="momenta that are looked at, for instance { eta = [-1.5, 1.5] }"
     )
     minimum_energy: float = Field(1.0, ge=0, description="energy in GeV from which on a particle gets a shower")
-    radius: float = Field(1500.0, gt=0, description="radius of the calorimeter's front face in mm")
+    radius: float = Field(1500.0, gt=0, allow_inf_nan=False, description="radius of the calorimeter's front face in mm")
     half_length: float | None = Field(
         None, gt=0, description="largest |z| of the front face in mm; only the acceptance limits it when left out"
     )
     magnetic_field: float = Field(
         0.0, ge=-20, le=20, description="field in tesla along z, everywhere inside the front face"
     )
-    layer_depths: tuple[float, ...] | None = Field(
+    layer_depths: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = Field(
         None,
         description="depth of the middle of each layer behind the front face in mm, where the geometry does not say "
         "it; at the front face when left out",
     )
-    x_axis: Literal["eta", "phi"] = Field(
-        "eta", description="the direction that the x axis of the showers has in the detector; y has the other one"
+    x_axis: Literal["eta", "phi"] | None = Field(
+        None,
+        description="the direction that the x axis of the showers has in the detector; y has the other one. When left "
+        "out, what the CaloGAN says of rectangular layers, phi, and the CaloChallenge of polar ones, eta",
     )
     cell_size: CellSize | dict[str, CellSize] | None = Field(
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,8 +55,9 @@ class PlacedShowers:
     Args:
         showers: In their own frame, with a direction of ``(0, 0, 1)``.
         columns: For each shower: ``event`` in the run, from 0; ``particle``, its place in the event's record, from 0;
-            ``position`` at the front face in mm and ``flight_direction`` there, in the frame of the detector; and
-            ``outside_range``, whether the energy is outside that of the training.
+            ``position`` at the front face in mm and ``flight_direction`` there, in the frame of the detector;
+            ``outside_range``, whether the energy is outside that of the training; and ``weight``, the nominal weight of
+            the event (named weights are with the events).
     """
 
     showers: ShowerBatch
@@ -69,6 +71,7 @@ PLACEMENT_COLUMNS: Mapping[str, tuple[tuple[int, ...], str]] = {
     "position": ((3,), "f8"),
     "flight_direction": ((3,), "f8"),
     "outside_range": ((), "?"),
+    "weight": ((), "f8"),
 }
 
 
@@ -106,6 +109,11 @@ class Detector:
             self._grid = CellGrid(settings.cell_size, self._places.depths, settings.radius)
         self._at_a_time = max(1, SHOWER_BYTES // (8 * max(1, surrogate.geometry.n_voxels)))
 
+    @property
+    def x_axis(self) -> str:
+        """The direction that the x axis of the showers has in the detector: ``eta`` or ``phi``."""
+        return self._places.x_axis
+
     def simulate(
         self,
         events: EventBatch,
@@ -136,6 +144,7 @@ class Detector:
                     "position": position[here],
                     "flight_direction": direction[here],
                     "outside_range": outside[here],
+                    "weight": events.weight[particles.event[here]],
                 }
                 take(PlacedShowers(showers, columns))
             parts.append(self._cells(showers, position[here], direction[here], start))
@@ -203,8 +212,8 @@ class Detector:
         eta = particles.eta
         inside = (eta >= acceptance.eta[0]) & (eta <= acceptance.eta[1])
         if acceptance.phi is not None:
-            phi = particles.phi
-            inside &= (phi >= acceptance.phi[0]) & (phi <= acceptance.phi[1])
+            first, last = acceptance.phi
+            inside &= np.mod(particles.phi - first, 2 * math.pi) <= last - first
         return np.asarray(inside)
 
     def _stop_at_unknown(self, particles: Particles, fate: IntArray, first_event: int) -> None:

@@ -279,10 +279,14 @@ class HepMCReader(EventReader):
         text = record.joined(attributes, record.RUN_INFO)
         if text is not None:
             try:
-                return RunInfo.from_json(text)
+                known = RunInfo.from_json(text)
             except (ValueError, TypeError, KeyError) as error:
                 problem = f"its attribute '{record.RUN_INFO}' cannot be read: {error}"
                 raise InputError(self._options.source, problem) from error
+            if known.processes or first is None:
+                return known
+            # Of a matched sample: it was not known when the file was begun.
+            return known.replace(processes=processes_of(first))
         if first is not None:
             names = names_for(names or first.weight_names, len(first.weights[0]))
         generator = " ".join(tools[0][:2]).strip() if tools else ""

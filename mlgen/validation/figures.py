@@ -133,7 +133,8 @@ def _jobs(result: ValidationResult) -> Iterator[tuple[str, str, Callable[[], Fig
         yield "p-values", name, functools.partial(summary_figure, comparison, limit)
         if test is not None and test.measures:
             reference = result.reference.name
-            yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name, index)
+            if test.learned_weights:
+                yield "learned weights", name, functools.partial(learned_weight_figure, test, reference, name, index)
             yield "classifier", name, functools.partial(classifier_figure, test, index)
         if (found := comparison.showers) is not None:
             yield "separation powers", name, functools.partial(separation_figure, found.separations, index)

@@ -291,23 +291,38 @@ class ShowerSample:
         return [batch[rng.random(len(batch)) < share] for batch in self._stream]
 
     def kept(self, showers: int, seed: int) -> ShowerBatch:
-        """Random showers of the whole file in its order, in single precision: `showers`, or what `KEPT_BYTES` hold."""
+        """Random showers of all files in random order, in single precision: `showers`, or what `KEPT_BYTES` hold.
+
+        Whatever takes the first of them gets a fair choice, also of files that are sorted by energy or particle.
+        """
         from mlgen.showers import ShowerBatch
 
         total = len(self._stream)
         wanted = min(total, showers, max(1, KEPT_BYTES // (4 * self.geometry.n_voxels)))
-        # The same places in every file of as many showers: a surrogate that was asked for the incident energies of the
-        # reference keeps its place beside it.
-        chosen = np.zeros(total, dtype=bool)
-        chosen[random_generator(seed, Work.VALIDATE, 1).permutation(total)[:wanted]] = True
+        # The same places, in the same order, in every sample of as many showers: a surrogate that was asked for the
+        # incident energies of the reference keeps its place beside it.
+        places = np.full(total, -1)
+        places[random_generator(seed, Work.VALIDATE, 1).permutation(total)[:wanted]] = np.arange(wanted)
+        kept = ShowerBatch(
+            np.empty(wanted),
+            np.empty(wanted, np.int64),
+            np.empty((wanted, 3)),
+            np.empty((wanted, self.geometry.n_voxels), np.float32),
+            self.geometry,
+        )
         start = 0
-        parts = []
         for batch in self._stream:
-            part = batch[chosen[start : start + len(batch)]]
+            place = places[start : start + len(batch)]
             start += len(batch)
-            parts.append((part.incident_energy, part.pdg_id, part.direction, part.voxels.astype(np.float32)))
-        energy, pdg_id, direction, voxels = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return ShowerBatch(energy, pdg_id, direction, voxels, self.geometry)
+            chosen = place >= 0
+            for whole, part in (
+                (kept.incident_energy, batch.incident_energy),
+                (kept.pdg_id, batch.pdg_id),
+                (kept.direction, batch.direction),
+                (kept.voxels, batch.voxels),
+            ):
+                whole[place[chosen]] = part[chosen]
+        return kept
 
     def __iter__(self) -> Iterator[ShowerBatch]:
         return iter(self._stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class _Section(BaseModel):
@@ -59,6 +59,16 @@ class VoxelNetworkSettings(_Section):
     weight_decay: float = Field(1e-2, ge=0, description="of AdamW")
     epochs: int = Field(30, ge=1, description="epochs, at most")
     patience: int = Field(5, ge=1, description="epochs without a better validation after which a training ends")
+    training_share: float = Field(0.6, gt=0, lt=1, description="share of the showers that train")
+    validation_share: float = Field(
+        0.2, gt=0, lt=1, description="share that says which epoch is kept; the others are judged"
+    )
+
+    @model_validator(mode="after")
+    def _some_are_judged(self) -> VoxelNetworkSettings:
+        if self.training_share + self.validation_share >= 1:
+            raise ValueError("training_share and validation_share leave no showers to judge; their sum must be below 1")
+        return self
 
 
 class ShowerSettings(_Section):

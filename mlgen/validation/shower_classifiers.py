@@ -14,10 +14,10 @@ showers::
 ``geant4`` and ``surrogate`` are `mlgen.showers.ShowerBatch` of the same geometry, with neither of which the surrogate
 was trained. Equally many of both are used, in the order in which they are: shower i of both always is in the same part,
 so a surrogate that was asked for the incident energies of the reference, in its order, is judged by its showers alone.
-60 % of the showers train the network, 20 % say which epoch is kept, 20 % are judged (to train on 10,000 of each kind,
-give 16,667 of each). The floor is the same network on two halves of the reference, each as large as the samples are if
-there are twice as many showers in the reference, else as large as can be. Its expectation is 0.5 whatever the number of
-showers, since no shower is judged that was trained on.
+60 % of the showers train the network, 20 % say which epoch is kept, 20 % are judged (`VoxelNetworkSettings` has these
+shares; with them, 16,667 of each train on 10,000 of each kind). The floor is the same network on two halves of the
+reference, each as large as the samples are if there are twice as many showers in the reference, else as large as can
+be. Its expectation is 0.5 whatever the number of showers, since no shower is judged that was trained on.
 
 References:
     CaloFlow: Krause and Shih, arXiv:2106.05285, sec. IV C (network of 3 layers of 512; voxels with and without
@@ -48,8 +48,6 @@ from mlgen.validation.voxel_network import train_voxel_network
 if TYPE_CHECKING:
     import torch
 
-#: Shares of the showers that train, and that decide which epoch is kept; the others are judged.
-TRAINING, VALIDATION = 0.6, 0.2
 #: Showers of each sample below which nothing is trained: 40 would be judged, the error of the AUC were 0.06.
 FEWEST_SHOWERS = 200
 _NETWORK = VoxelNetworkSettings()
@@ -172,7 +170,7 @@ def low_level_aucs(
                     areas[-1].append(_train(pair, form, small, several[0], seed, network, torch_device))
                     done += 1
                     progress(Progress(done, total, "AUC", areas[-1][-1].value))
-            results.append(_result(form, areas, n, half))
+            results.append(_result(form, areas, n, half, network.training_share))
     return tuple(sorted(results, key=lambda result: -result.measure.value))
 
 
@@ -199,9 +197,9 @@ def _train(
 
     n = len(pair.of_first)
     order = np.random.default_rng([first_seed, 0]).permutation(n)
-    judged_from = round((TRAINING + VALIDATION) * n)
+    judged_from = round((network.training_share + network.validation_share) * n)
     judged, others = order[judged_from:], np.random.default_rng([seed, 1]).permutation(order[:judged_from])
-    training, validation = np.split(others, [round(TRAINING * n)])
+    training, validation = np.split(others, [round(network.training_share * n)])
     index = [torch.from_numpy(of).to(device) for of in (pair.of_first, pair.of_second)]
     encoding = VoxelEncoding(
         form, small, (pair.first, pair.second), (pair.of_first[training], pair.of_second[training])
@@ -219,7 +217,7 @@ def _train(
     )
 
 
-def _result(form: VoxelForm, areas: list[list[Auc]], n: int, half: int) -> LowLevelAuc:
+def _result(form: VoxelForm, areas: list[list[Auc]], n: int, half: int, share: float) -> LowLevelAuc:
     from scipy.stats import norm
 
     values = [area.value for area in areas[0]]
@@ -231,9 +229,9 @@ def _result(form: VoxelForm, areas: list[list[Auc]], n: int, half: int) -> LowLe
     note += f"; error {statistical:.2g} of the showers judged"
     if len(values) > 1:
         note += f", {spread:.1g} of the seeds"
-    note += f"; trained on {round(TRAINING * n):,} showers of each"
+    note += f"; trained on {round(share * n):,} showers of each"
     if len(areas) > 1 and half < n:
-        note += f", {round(TRAINING * half):,} for the floor"
+        note += f", {round(share * half):,} for the floor"
     measure = Measure(
         name=f"AUC, {label(form)}",
         value=value,

@@ -69,8 +69,9 @@ def compare_showers(
     """Compare two samples of showers by their voxels.
 
     Args:
-        reference: The reference.
-        sample: The sample, of the same voxels.
+        reference: The reference, in random order where the low-level classifiers are not to see all of it: they take
+            the first showers.
+        sample: The sample, of the same voxels; of as many showers as the reference, in the same order.
         settings: Of the validation; `settings.classifier` says how many seeds there are, or that there is none.
         seed: Of everything random.
         progress: Called after each feature and each training.
@@ -106,10 +107,7 @@ def compare_showers(
             found = tuple(result.measure for result in results)
             seed_values = {label(result.form): result.seed_values for result in results}
             if len(found) > 1:
-                remarks.append(
-                    f"Of the low-level classifiers, that of {results[0].form.value} has the largest AUC: "
-                    "the sample is judged by it."
-                )
+                remarks.append(f"Of the low-level classifiers, that of {results[0].form.value} has the largest AUC.")
     return ShowerComparison(
         reference_showers=len(reference),
         sample_showers=len(sample),

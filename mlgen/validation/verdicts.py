@@ -213,4 +213,5 @@ def _best(classifier: ClassifierTest | None) -> str:
         return ""
     best = max(measures, key=lambda m: m.value)
     name = best.name.removeprefix("AUC, ")
-    return f"AUC {best.value:.4f} +- {best.error:.4f}, {name}, floor {best.floor:.4f}"
+    floor = f", floor {best.floor:.4f}" if math.isfinite(best.floor) else ""
+    return f"AUC {best.value:.4f} +- {best.error:.4f}, {name}{floor}"

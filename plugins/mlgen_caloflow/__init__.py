@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
@@ -14,6 +15,10 @@ def _surrogate() -> type[Any]:
     from mlgen_caloflow.surrogate import CaloFlow
 
     return CaloFlow
+
+
+def _shipped_model() -> Path:
+    return Path(__file__).parent / "calogan"
 
 
 @hookimpl
@@ -28,4 +33,5 @@ def mlgen_calorimeter() -> Iterable[Plugin]:
         "showers from two normalizing flows: layer energies, then voxels; a teacher and its fast student",
         references=("arXiv:2106.05285", "arXiv:2110.11377", "arXiv:2211.01421"),
         contract_version=1,
+        shipped_model=_shipped_model,
     )

@@ -50,6 +50,16 @@ class CausalMixing(nn.Module):
             mixed = [self._blockwise(weight[g], part.reshape(pieces, -1)) for g, part in enumerate(parts)]
         return torch.cat([part.view(pieces, n, -1) for part in mixed], dim=-1)
 
+    def packed(self) -> Tensor:
+        """The weights that are used, ``(groups, blocks, weights)``: about half of them."""
+        return self.weight.detach()[:, :, self.mask > 0]
+
+    def unpacked(self, packed: Tensor) -> Tensor:
+        """Inverse of `packed`, as `weight` is; what is never used is zero."""
+        weight = packed.new_zeros(self.weight.shape)
+        weight[:, :, self.mask.to(packed.device) > 0] = packed
+        return weight
+
     def _blockwise(self, weight: Tensor, flat: Tensor) -> Tensor:
         padded = functional.pad(flat, (0, 0, self.size, self.blocks * self.size - self.pieces))
         blocks = padded.view(self.blocks + 1, self.size, -1)

@@ -38,12 +38,17 @@ class CaloFlowSettings(Settings):
     bins: int = Field(10, ge=2, le=64, description="bins of the splines")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of the channels left out in each training step")
     student_steps: int = Field(
-        12, ge=1, description="groups of voxels that the student makes one after the other; 1: all at once"
+        12,
+        ge=1,
+        description="groups of voxels that the student makes one after the other, about; one for each layer at least",
     )
     student_width: int = Field(192, ge=8, le=8192, description="width of the student's networks of what is known")
     mirrors: bool = Field(
         True,
         description="learn from mirrored and turned showers too, where voxels and training showers allow it",
+    )
+    stored: Literal["single", "half"] = Field(
+        "single", description="numbers of the model on disk; 'half' rounds what was learned, for half the size"
     )
     precision: Literal["auto", "single", "mixed"] = Field(
         "auto", description="numbers of the training's matrix products: bfloat16 where the processor has it, or single"

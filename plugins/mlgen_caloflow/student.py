@@ -69,13 +69,13 @@ class GroupedFlow(nn.Module):
     """A flow like `PieceFlow`, from the same uniform numbers to the same pieces, in a few passes.
 
     In place of the earlier pieces of its own group, a piece sees their uniform numbers, which decide what they are;
-    pieces of earlier groups it sees themselves. With one group, it is the inverse autoregressive flow of CaloFlow's
-    second paper.
+    pieces of earlier groups it sees themselves. With one group for each layer, it is the inverse autoregressive flow of
+    CaloFlow's second paper, layer by layer.
 
     Args:
-        teacher: The flow whose uniform numbers it learns from.
+        sticks: How energies are broken into pieces.
         given: Numbers that are given of each shower.
-        steps: Groups.
+        steps: Groups, about; each segment has one at least.
         width: Of the networks of what is known.
         bins: Bins of a spline.
 

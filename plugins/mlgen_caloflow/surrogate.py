@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from mlgen.errors import InputError, ModelError, PluginError
 from mlgen.showers import Geometry, ShowerBatch
@@ -27,6 +26,7 @@ from mlgen_caloflow.collected import collect
 from mlgen_caloflow.conditions import Particles
 from mlgen_caloflow.flows import ShowerFlows
 from mlgen_caloflow.learning import learn
+from mlgen_caloflow.parameters import load_parameters, round_parameters, stored_parameters
 from mlgen_caloflow.settings import CaloFlowSettings
 
 STATE_VERSION = 1
@@ -78,6 +78,9 @@ class CaloFlow(ShowerSurrogate):
         settings = self.settings
         collected = collect(showers, settings.training_showers, settings.threshold, rng)
         self._flows, report = learn(collected, settings, self._device, rng, progress)
+        if settings.stored == "half":
+            # Now, so that a model that was loaded makes the same showers.
+            round_parameters(self._flows)
         return report
 
     def generate(
@@ -116,9 +119,8 @@ class CaloFlow(ShowerSurrogate):
             _ORDER: flows.order,
         }
         state |= {_PARTICLES + name: array for name, array in flows.particles.state().items()}
-        for name, tensor in flows.state_dict().items():
-            state[_NETWORK + name] = tensor.detach().cpu().numpy().copy()
-        return state
+        parameters = stored_parameters(flows, half=self.settings.stored == "half")
+        return state | {_NETWORK + name: array for name, array in parameters.items()}
 
     @classmethod
     def from_state(cls, settings: Settings, state: State) -> Self:
@@ -137,16 +139,16 @@ class CaloFlow(ShowerSurrogate):
             order = np.asarray(state[_ORDER], np.int64)
             if not np.array_equal(np.sort(order), np.arange(geometry.n_voxels)):
                 raise ModelError(f"the array '{_ORDER}' of the model is no order of {geometry.n_voxels:,} voxels")
+            with seeded(np.random.default_rng(0), made._device):
+                flows = ShowerFlows(geometry, particles, order, settings)
             arrays = {
-                name.removeprefix(_NETWORK): torch.from_numpy(np.array(array))
+                name.removeprefix(_NETWORK): np.array(array)
                 for name, array in state.items()
                 if name.startswith(_NETWORK)
             }
-            with seeded(np.random.default_rng(0), made._device):
-                flows = ShowerFlows(geometry, particles, order, settings)
             if settings.student_passes and not any(name.startswith("student.") for name in arrays):
                 raise ModelError("the model has no student; say student_passes = 0 and sampler = 'teacher'")
-            flows.load_state_dict(arrays)
+            load_parameters(flows, arrays)
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, InputError) as error:
             raise ModelError(f"these arrays are no caloflow model with these settings: {error}") from error
         made._flows = flows.to(made._device).eval()

@@ -61,6 +61,16 @@ def test_train_and_run(folder, mlgen_command):
     assert {"particle": "mu-", "pdg_id": 13, "fate": "not known to the model", "count": 1, "energy": 5.0} in content[
         "particles"
     ]
+    code, out, _ = mlgen_command("info", "cells.root", "--json")
+    cells = json.loads(out)["cells"]
+    assert (cells["events"], cells["showers"], cells["outside_range"]) == (2, {"22": 3}, 1)
+    energy = sum(layer["energy_mev"] for layer in cells["layers"].values())
+    with h5py.File("showers.h5") as file:
+        assert energy == pytest.approx(file["showers"][:].sum())
+        assert file["weight"][:].tolist() == [1.0, 1.0, 2.0]
+    assert cells["particle_energy_gev"] == pytest.approx(10 + np.hypot(20, 10) + 200)
+    assert "calorimeter cells" in mlgen_command("info", "cells.root")[1]
+    assert "calorimeter cells" not in mlgen_command("info", "events.hepmc3")[1]
     # A model that is only used is where the user says, wherever the outputs go.
     assert mlgen_command("run", "events.hepmc3", *known, "-o", "other.root", "-d", "elsewhere")[0] == 0
     code, _, err = mlgen_command("run", "events.hepmc3", *known, "-o", "x.h5", "--set", "calorimeter.outside=stop")

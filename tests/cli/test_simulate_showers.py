@@ -119,9 +119,11 @@ def test_a_run_with_other_settings_is_not_resumed(counting, mlgen_command, tmp_p
     assert "seed: 5 before, 6 now" in err
     assert "detector.settings.layers: 80 before, 70 now" in err
     monkeypatch.setattr(counting, "fails_at", -1.0)
+    # The power failed before it was on the disk.
+    (tmp_path / "out.h5.parts" / "part-0000001").write_bytes(b"")
     code, out, _ = mlgen_command(*arguments, "--seed", 5, "--resume", "--json")
     assert code == 0
-    assert json.loads(out)["resumed"] == 4
+    assert json.loads(out)["resumed"] == 2
     with h5py.File(output) as file:
         assert file["showers"][:, 0].tolist() == [1000, 2000, 3000, 4000, 5000, 6000]
 
@@ -224,7 +226,11 @@ XML = '<Bins><Bin pid="{}" name="{}"><Layer id="0" r_edges="{}" n_bin_alpha="2"/
         (["--particle", "e+", "--geometry", "photon.xml"], "no binning for the particle -11; there is one for: photon"),
         (["--particle", "e+", "--geometry", "bad.txt"], "not a CaloChallenge binning file"),
         (["--particle", "photon", "--geometry", "empty.xml"], "no layer with two radial edges"),
+        (["--particle", "--11"], "no particle is called '--11'"),
+        (["--particle", "e+", "--energy", "2", "--energies", "3,4"], "one of --energy and --energies, not from both"),
         (["--particle", "e+", "-o", "there.h5"], "exists already"),
+        (["--particle", "e+", "-o", "-"], "into a file whose name ends in .h5 or .hdf5"),
+        (["--particle", "e+", "-o", "foreign.h5", "--force"], "there is 'mine.txt', which is none of them"),
         (["--particle", "e+", "-o", "nowhere/out.h5"], "there is no directory 'nowhere'"),
     ],
 )
@@ -235,6 +241,8 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, message, mlgen_comm
         monkeypatch.delenv(variable, raising=False)
     Path("bad.txt").write_text("10\nten\n")
     Path("there.h5").write_text("")
+    Path("foreign.h5.parts").mkdir()
+    Path("foreign.h5.parts/mine.txt").write_text("precious")
     Path("photon.xml").write_text(XML.format(22, "photon", "0,10"))
     Path("empty.xml").write_text(XML.format(22, "photon", "0"))
     code, _, err = mlgen_command("simulate-showers", "-n", 2, "-o", "out.h5", *arguments)
@@ -242,6 +250,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments, message, mlgen_comm
     assert message in " ".join(err.split())
     assert not Path("out.h5").exists()
     assert not Path("out.h5.parts").exists()
+    assert Path("foreign.h5.parts/mine.txt").read_text() == "precious"
 
 
 def test_how_many_and_where_to_have_to_be_said(mlgen_command):

@@ -79,3 +79,14 @@ def test_no_cells():
 def test_sizes_for_other_layers_are_refused():
     with pytest.raises(CardError, match="for the layers 0, 7; the model's calorimeter has the layers 0, 1"):
         CellGrid({"0": (0.1, 0.1), "7": (0.1, 0.1)}, {0: 0.0, 1: 10.0}, 1.0)
+
+
+def test_no_cell_is_no_cell():
+    event, merged = CellGrid((0.1, 0.1), {0: 20.0}, 1000.0).merged(np.zeros(0, int), cells([]))
+    assert len(event) == 0
+    assert {name: len(values) for name, values in merged.items()} == dict.fromkeys(CELL_COLUMNS, 0)
+
+
+def test_cells_that_cannot_be_numbered_are_refused():
+    with pytest.raises(CardError, match="take larger ones"):
+        CellGrid((1e-5, 1e-5), {0: 20.0}, 1000.0).merged(np.zeros(1, int), cells([(0, 0.5, 0.1, 5.0, 0)]))

@@ -45,7 +45,7 @@ LAYERS = (
 
 
 def test_voxels_are_at_the_middle_of_their_layers():
-    places = VoxelPlaces(Geometry("photon", LAYERS))
+    places = VoxelPlaces(Geometry("photon", LAYERS), x_axis="eta")
     face, flight = np.array([[1500.0, 0.0, 0.0]]), np.array([[1.0, 0.0, 0.0]])
     # At eta 0 and phi 0: depth is x, phi is y, eta is z.
     found = places.positions(face, flight, np.zeros(7, int), np.arange(7))
@@ -72,3 +72,19 @@ def test_layers_without_a_depth_are_at_the_face_or_where_the_card_says():
 def test_depths_that_do_not_fit_are_refused(layers, depths, problem):
     with pytest.raises(CardError, match=problem):
         VoxelPlaces(Geometry("photon", layers), depths)
+
+
+@pytest.mark.parametrize(("geometry", "axis"), [(Geometry.calogan("photon"), "phi"), (None, "eta")])
+def test_the_x_axis_is_what_the_calorimeter_is_known_by(geometry, axis):
+    """The CaloGAN's first layer has 96 strips of 5 mm in eta, 3 cells in phi; the CaloChallenge's x is eta."""
+    geometry = geometry or Geometry("photon", (PolarLayer(0, (0.0, 5.0, 10.0), 4),))
+    places, face, flight = VoxelPlaces(geometry), np.array([[1500.0, 0.0, 0.0]]), np.array([[1.0, 0.0, 0.0]])
+    assert places.x_axis == axis
+    n = geometry.layers[0].n_voxels
+    found = places.positions(face, flight, np.zeros(n, int), np.arange(n))
+    along_eta, along_phi = (np.unique(np.round(found[:, column], 9)) for column in (2, 1))
+    if axis == "phi":
+        assert (len(along_eta), len(along_phi)) == (96, 3)
+        np.testing.assert_allclose(np.diff(along_eta), 5.0)
+    else:
+        np.testing.assert_allclose(found[:, [2, 1]], geometry.centres, atol=1e-9)

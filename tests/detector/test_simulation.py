@@ -54,6 +54,7 @@ def test_energies_are_those_of_the_surrogate(surrogate, events):
         assert part.showers.direction.tolist() == [[0, 0, 1]] * len(part.showers)
     assert placed[0].columns["event"].tolist() == [7, 7, 8]
     assert placed[0].columns["particle"].tolist() == [0, 1, 0]
+    assert placed[0].columns["weight"].tolist() == [1, 1, 2]
 
 
 @pytest.mark.parametrize("vertex", [(0, 0, 0), (120.0, -80.0, 400.0)])
@@ -211,8 +212,9 @@ def test_a_particle_with_a_stand_in_gets_its_shower(surrogate, events):
 
 def test_acceptance_in_azimuth(surrogate, events):
     batch = events(1, [(0, PHOTON, 1, 10, 0, phi) for phi in (-3, -1, 0, 1, 3)])
-    cells, _, _ = simulated(surrogate, batch, acceptance={"eta": [-1, 1], "phi": [-1.5, 0.5]})
-    assert cells.particles["index"].tolist() == [1, 2]
+    for interval, inside in (([-1.5, 0.5], [1, 2]), ([2.5, 4], [0, 4]), ([-4, -2.5], [0, 4]), ([0, 4], [0, 2, 3, 4])):
+        cells, _, _ = simulated(surrogate, batch, acceptance={"eta": [-1, 1], "phi": interval})
+        assert cells.particles["index"].tolist() == inside, interval
 
 
 def test_events_without_any_particle(surrogate, events):

@@ -9,6 +9,7 @@ from mlgen.cells import CELL_COLUMNS, SHOWER_PARTICLE_COLUMNS, CellBatch, CellEr
 from mlgen.errors import OutputError
 from mlgen.events import PARTICLE_COLUMNS, EventBatch
 from mlgen.formats import cells_writer, create_events, open_events
+from mlgen.formats.cells_reader import read_cells
 from mlgen.formats.shower_files import open_showers
 from mlgen.formats.shower_output import ShowerOutput
 from mlgen.run_info import RunInfo
@@ -66,9 +67,28 @@ def test_cells_are_read_back_as_they_were(suffix, tmp_path, monkeypatch):
             flat = np.concatenate([np.asarray(entry) for entry in column])
             assert flat.dtype == dtype
             assert np.array_equal(flat, np.concatenate([getattr(b, columns)[name] for b in batches])), name
+    again = list(read_cells(path))
+    for name in ("event", "weight", "particle_counts", "cell_counts"):
+        assert np.array_equal(
+            np.concatenate([getattr(b, name) for b in again]), np.concatenate([getattr(b, name) for b in batches])
+        )
+    for part in ("particles", "cells", "variations"):
+        for name in getattr(batches[0], part):
+            wanted = np.concatenate([getattr(b, part)[name] for b in batches])
+            assert np.array_equal(np.concatenate([getattr(b, part)[name] for b in again]), wanted), name
     # The file is one of events all the same.
     with open_events(path) as opened:
         assert sum(len(batch) for batch in opened) == 27
+
+
+@pytest.mark.parametrize("suffix", [".root", ".rntuple.root"])
+def test_no_event_has_an_empty_table(suffix, tmp_path):
+    path = tmp_path / f"events{suffix}"
+    with create_events(path, RunInfo().with_variations(NAMES)) as output:
+        output.write_cells(CellBatch.empty())
+    with uproot.open(path) as file:
+        assert file["cells"].num_entries == 0
+    assert not list(read_cells(path))
 
 
 def test_a_file_of_other_weights_refuses_the_cells(tmp_path):

@@ -14,6 +14,7 @@ from mlgen.errors import DetectorError, SimulationFailure
 from mlgen.showers import Geometry, PolarLayer, RectangularLayer
 from mlgen_geant4 import Geant4Settings, data_files, simulation
 from mlgen_geant4.calorimeter import calorimeter_of
+from mlgen_geant4.engine import begin_of
 from mlgen_geant4.simulation import Geant4Simulation
 
 needs_geant4 = pytest.mark.skipif(
@@ -210,6 +211,16 @@ def test_the_description_says_what_it_is(calogan, monkeypatch):
     assert description["production_cut_mm"] == 0.7
     assert "80 x (2 mm G4_Pb (11.35 g/cm3) + 4 mm liquid argon (1.39 g/cm3))" in description["calorimeter"]
     assert calogan.particles == (11, -11, 22)
+
+
+def test_a_particle_begins_before_the_front_face_and_within_the_world():
+    """Along its direction, it comes to the middle of the front face, (0, 0, 0); the vacuum is 100 mm wide."""
+    for slope in (0.001, 0.1, 1.0):
+        direction = np.array([1.0, 0.0, slope]) / math.hypot(1.0, slope)
+        begin = np.array(begin_of(tuple(direction)))
+        assert np.allclose(begin / np.linalg.norm(begin), -direction)
+        assert begin[2] < 0
+        assert np.all(np.abs(begin) < 100)
 
 
 @needs_geant4

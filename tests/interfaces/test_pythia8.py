@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +271,9 @@ def test_matching_rejects_what_pythia_rejects(tmp_path):
     share = len(accepted) / 60
     assert math.isclose(error, math.hypot(5 * share, 1000 * math.sqrt(share * (1 - share) / 60)), rel_tol=1e-6)
     assert math.isclose(account.run_info(info).cross_section, total, rel_tol=1e-12)
+    # They print when they are taken down: now, not into what a later test reads.
+    del engine, pythia, matching
+    gc.collect()
 
 
 def test_cross_sections_after_a_matching_go_with_the_weights():
@@ -347,6 +352,9 @@ def test_names_are_not_taken_twice_and_dead_processes_are_errors(hard):
     shower.close()
     with pytest.raises(ShowerError, match="do not say what the beams are"):
         Pythia8Shower(Pythia8Settings()).prepare(info.replace(beams=()), seed=1)
+    beams = (replace(info.beams[0], energy=0.0), info.beams[1])
+    with pytest.raises(ShowerError, match="beam 1 of the events has an energy of 0 GeV"):
+        Pythia8Shower(Pythia8Settings()).prepare(info.replace(beams=beams), seed=1)
     shower = Pythia8Shower(Pythia8Settings(settings=QUICK, workers=1))
     shower.prepare(info, seed=1)
     (process,) = shower._pool._processes.values()
@@ -368,6 +376,9 @@ def test_names_are_not_taken_twice_and_dead_processes_are_errors(hard):
         ("Beams:LHEF = x.lhe", r"give the event file as \[input\]"),
         ("POWHEG:veto = 1", "needs PowhegHooks"),
         ("PartonLevel:all = off", "there are no showered events"),
+        ("ProcessLevel:all = off", "there are no showered events"),
+        ("WeakSingleBoson:ffbar2gmZ = on", "Pythia would generate events of its own among those that it is to shower"),
+        ("Beams:eCM = 14000.", "the beams are those of the events"),
     ],
 )
 def test_settings_that_cannot_be_used(line, problem, capfd):

@@ -215,3 +215,38 @@ def test_a_model_without_student_cannot_be_used_with_one():
 def test_settings_that_do_not_go_together(settings, said):
     with pytest.raises(ValueError, match=said):
         CaloFlowSettings(**settings)
+
+
+def test_half_precision_halves_the_model_and_changes_nothing_else(trained):
+    """A model in half precision is rounded when it is trained: loaded, it makes the same showers; and it is about half
+    as large."""
+    surrogate, _ = trained
+    batch = known_showers(300, np.random.default_rng(1))
+    half = CaloFlow(TINY.model_copy(update={"stored": "half"}))
+    half.train([batch], np.random.default_rng(2))
+    again = CaloFlow.from_state(half.settings, half.state())
+    made = [
+        one.generate(batch.pdg_id, batch.incident_energy, batch.direction, np.random.default_rng(3)).voxels
+        for one in (half, again)
+    ]
+    np.testing.assert_array_equal(made[0], made[1])
+    sizes = [sum(array.nbytes for array in one.state().values()) for one in (half, surrogate)]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_weights_that_are_never_used_are_not_kept(trained):
+    """Of the mixing of six voxels by two groups, a triangle is stored."""
+    surrogate, _ = trained
+    state = surrogate.state()
+    assert state["network.teacher.network.first.weight"].shape == (2, 1, 15)
+    assert state["network.teacher.network.blocks.0.mixing.weight"].shape == (2, 1, 21)
+
+
+def test_arrays_that_do_not_fit_are_named(trained):
+    surrogate, _ = trained
+    state = dict(surrogate.state())
+    with pytest.raises(ModelError, match=r"'teacher\.network\.bias' of the model is missing"):
+        CaloFlow.from_state(QUICK, {k: v for k, v in state.items() if k != "network.teacher.network.bias"})
+    state["network.teacher.network.bias"] = state["network.teacher.network.bias"][:, :, :3]
+    with pytest.raises(ModelError, match=r"has the shape \(6, 1, 3\); \(6, 1, 16\) is expected"):
+        CaloFlow.from_state(QUICK, state)

@@ -1,7 +1,7 @@
 """All figures of a validation, and the files that they go into."""
 
 import xml.etree.ElementTree as ElementTree
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ from mlgen.validation import figures as module
 from mlgen.validation.figures import figures_of
 from mlgen.validation.observable import Observable
 from mlgen.validation.record import (
+    ClassifierTest,
     Comparison,
     Histogram,
+    Measure,
     ObservableResult,
     SampleRecord,
     ShapeTest,
@@ -92,3 +94,13 @@ def test_what_cannot_be_written_is_named_with_its_reason(result, tmp_path, monke
     assert names(tmp_path) == []
     with pytest.raises(OutputError, match="there is no directory"):
         figures_of(result, tmp_path / "none", ["svg"])
+
+
+def test_low_level_classifiers_alone_have_no_learned_weights(result):
+    """Of few showers there are classifiers of the voxels, but none of the observables, whose weights are learned."""
+    measure = Measure("AUC, low-level voxels", 0.6, 0.05, np.nan, np.nan, 0.02, 250, "")
+    test = ClassifierTest((measure,), {"low-level voxels": (0.6,)}, {}, {}, "")
+    (comparison,) = result.comparisons
+    drawn = figures_of(replace(result, comparisons=(replace(comparison, classifier=test),)))
+    assert list(drawn.classifier) == ["flow"]
+    assert not drawn.learned_weights

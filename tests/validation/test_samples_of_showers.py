@@ -51,3 +51,22 @@ def test_the_pilot_is_bounded_in_showers_and_in_memory(files, monkeypatch, limit
     # 60 are expected, with a standard deviation of 5.5.
     assert 35 < found < 85
     sample.close()
+
+
+def test_the_showers_that_are_kept_are_a_fair_choice_in_random_order(files, monkeypatch):
+    """Files are often sorted by energy, or hold one particle after the other: the first showers are not all of them."""
+    whole = np.concatenate([showers(40, np.random.default_rng(number)).voxels for number in range(3)])
+    sample = open_sample(files, ReadingOptions())
+    kept = sample.kept(1000, seed=1)
+    assert kept.voxels.dtype == np.float32
+    order = [int(np.flatnonzero(np.all(whole.astype(np.float32) == row, axis=1))[0]) for row in kept.voxels]
+    assert sorted(order) == list(range(120))
+    # Of 40 that are chosen at random, each third has 13.3 +- 2.4.
+    assert all(5 < count < 22 for count in np.bincount(np.array(order[:40]) // 40, minlength=3))
+    # As many showers of another sample are at the same places in the same order.
+    again = sample.kept(50, seed=1)
+    np.testing.assert_array_equal(again.voxels, kept.voxels[:50])
+    np.testing.assert_array_equal(again.incident_energy, kept.incident_energy[:50])
+    monkeypatch.setattr(samples, "KEPT_BYTES", 4 * sample.geometry.n_voxels * 30)
+    assert len(sample.kept(50, seed=1)) == 30
+    sample.close()
