@@ -118,6 +118,19 @@ class Known:
         return KnownProcess(card.model.process, self.shares, self.broken)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def plain_pictures():
+    """Reports of trainings have their figures, each with an empty picture: matplotlib takes longer than the training.
+
+    What is drawn is tested in `tests/amplitudes` and `tests/report`, reports with it in `tests/cli`.
+    """
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlgen.amplitudes.figures._svg", lambda draw: picture)
+        patch.setattr("mlgen.report.curves.curves_figure", lambda curves: picture)
+        yield
+
+
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Known:
     """Every card with a [process] is one with the known process."""

@@ -1,6 +1,7 @@
 """A card's chain with and without what it replaces."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -35,11 +36,19 @@ only = ["pT(*)", "m(*)", "delta*"]
 """
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The file of the events, which are made once."""
+    path = tmp_path_factory.mktemp("events") / "events.lhe"
     batch, info = drell_yan_events(EVENTS, np.random.default_rng(51))
-    with create_events(tmp_path / "events.lhe", info) as output:
+    with create_events(path, info) as output:
         output.write(batch)
+    return path
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    shutil.copy(written, tmp_path)
     return tmp_path
 
 
