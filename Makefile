@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Processes that share the tests: as many as there are processors, eight at most ('make tests WORKERS=0': none but this).
+WORKERS ?= auto
 
 .PHONY: demo test lint types tests format clean
 
@@ -14,9 +16,14 @@ demo: $(INSTALLED)
 	@echo
 	$(BIN)/mlgen validate examples/zjet.lhe.gz demo/zjet.new.lhe.gz -o demo/validation.html --force
 	@echo
+	$(BIN)/mlgen run demo/zjet.new.lhe.gz -n 200 --shower pythia8 --calorimeter caloflow \
+	  -o demo/zjet.showered.hepmc3.zst demo/zjet.cells.root demo/zjet.showers.h5 --force
+	@echo
 	@echo "Open demo/validation.html (a browser): can the new events be trusted?"
 	@echo "And demo/zjet.new.lhe.gz (text), demo/zjet.new.hepmc3.zst (Rivet, pyhepmc), demo/zjet.new.root"
 	@echo "(ROOT, uproot: tree 'events'); the trained model with its report is in demo/models/zjet."
+	@echo "200 of them went on to the detector: particles in demo/zjet.showered.hepmc3.zst, calorimeter cells in"
+	@echo "demo/zjet.cells.root (tree 'cells'), the single showers in demo/zjet.showers.h5."
 
 ## Lint, types and tests.
 test: lint types tests
@@ -30,7 +37,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 tests: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from mlgen.card import load_card
 from mlgen.cli import cli
 from mlgen.formats import open_events
+from mlgen.formats.shower_files import open_showers
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SHORT = ("steps=40", "width=16", "label_steps=20", "discriminator_rounds=0", "discriminator_epochs=0")
@@ -28,6 +29,9 @@ def test_an_example_card_runs(path, tmp_path):
     assert result.exit_code == 0, result.output
     for name in card.model.output.files:
         assert name in result.output
+        if card.model.calorimeter and name.endswith(".h5"):
+            assert open_showers(tmp_path / name).n_showers > 100
+            continue
         with open_events(tmp_path / name) as events:
             assert sum(map(len, events)) > 100
 
