@@ -124,7 +124,8 @@ class PartonShower(abc.ABC):
             on_error: Whether a hard event that cannot be showered stops the run.
 
         Returns:
-            What is true of the showered events: with the names of added weights.
+            What is true of the showered events: with the names of added weights, and without processes where their
+            cross sections are known after the last event only.
 
         Raises:
             ShowerError: Such events cannot be showered: no beams, a cross section that the program cannot use.

@@ -22,6 +22,8 @@ DATA_SETS: Mapping[str, str] = {
 #: Further ones, of the lists with one of these in their names.
 FURTHER: Mapping[str, Mapping[str, str]] = {
     "_HP": {"G4NEUTRONHPDATA": "G4NDL"},
+    "AllHP": {"G4NEUTRONHPDATA": "G4NDL", "G4PARTICLEHPDATA": "G4TENDL"},
+    "LBE": {"G4NEUTRONHPDATA": "G4NDL", "G4RADIOACTIVEDATA": "RadioactiveDecay"},
     "INCLXX": {"G4INCLDATA": "G4INCL", "G4ABLADATA": "G4ABLA"},
     "Shielding": {"G4NEUTRONHPDATA": "G4NDL", "G4RADIOACTIVEDATA": "RadioactiveDecay"},
 }

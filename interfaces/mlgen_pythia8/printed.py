@@ -17,6 +17,8 @@ _MESSAGE = re.compile(r"PYTHIA (?:Error in|Abort from) (\S+): +([^\n]*)")
 _GENERAL = re.compile(r"giving up|try again|revealed problems")
 #: Values within a message, which would make each one different.
 _VALUES = re.compile(r"\s*\(?[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?\)?(?=\s|,|;|$)")
+#: What stood before such values at the end of a message.
+_NAMES = re.compile(r"(?:\s*,\s*\w+ =)+$")
 
 
 class Printed:
@@ -25,7 +27,6 @@ class Printed:
     def __init__(self) -> None:
         self._file = os.memfd_create("mlgen-pythia8") if hasattr(os, "memfd_create") else _anonymous_file()
         self._library: Any = ctypes.CDLL(None)
-        self._read = 0
 
     @contextlib.contextmanager
     def captured(self) -> Iterator[None]:
@@ -45,11 +46,10 @@ class Printed:
         """Return what was printed since this was called last."""
         self._library.fflush(None)
         end = os.lseek(self._file, 0, os.SEEK_END)
-        text = os.pread(self._file, end - self._read, self._read).decode("utf-8", "replace") if end > self._read else ""
+        text = os.pread(self._file, end, 0).decode("utf-8", "replace")
         # What was read is let go, so that it does not fill the memory of a long run.
         os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
-        self._read = 0
         return text
 
     def close(self) -> None:
@@ -67,7 +67,9 @@ def _anonymous_file() -> int:
 
 def reason_of(text: str) -> str:
     """Find out of what Pythia printed why it refused an event; its own words, without the numbers among them."""
-    found = Counter(f"{place}: {_VALUES.sub('', message).strip()}" for place, message in _MESSAGE.findall(text))
+    found = Counter(
+        f"{place}: {_NAMES.sub('', _VALUES.sub('', message).strip())}" for place, message in _MESSAGE.findall(text)
+    )
     particular = [message for message in found if not _GENERAL.search(message)]
     if particular:
         # Pythia tries several times: what went wrong most often, the first of these.

@@ -25,7 +25,8 @@ class HepMC3(EventFormat):
     Files of other programs are read as shower-level events. Attributes that have no column (cross section, PDFs,
     heavy ions, whatever else the program wrote, also those of particles and vertices) stay with their event as text
     in `EventBatch.attributes` and are written again. `RunInfo.cross_section` is the estimate of the first event,
-    because a stream cannot know the last one; it is written into those events that have none of their own.
+    because a stream cannot know the last one; it is written into those events that have none of their own. It is the
+    same with what mlgen wrote of a matched sample, whose cross section was not known when the file was begun.
     Units are converted to GeV and mm, and the event's own position into positions of its vertices.
 
     Weight names have their blanks replaced, because HepMC3 splits names there, and a weight that an event lacks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import json
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -157,6 +159,44 @@ def test_events_whose_colours_do_not_connect(tmp_path):
     assert (result.events, result.cross_section) == (2, 6.0)
     assert stage.figures == {"hard_events": 3, "showered_events": 2, "refused_events": 1}
     assert stage.remarks[-1].startswith("not showered: 1 event, the first one 2: ProcessLevel::checkColours")
+
+
+MLM = """\
+<LesHouchesEvents version="1.0">
+<header>
+<MGRunCard>
+ 1        = ickkw            ! MLM matching
+ 10   = xqcut   ! minimum kt jet measure between partons
+ 4        = maxjetflavor    ! maximum jet pdg code
+</MGRunCard>
+</header>
+<init>
+2212 2212 6.5e3 6.5e3 0 0 10042 10042 3 1
+1000.0 5.0 0.1 1
+</init>
+"""
+
+
+def test_the_cross_section_after_a_matching_is_that_of_each_output(tmp_path):
+    """HepMC begins before it is known: there, the events say it."""
+    text = gzip.decompress(EXAMPLE.read_bytes()).decode().split("</init>", 1)[1]
+    events = re.sub(r"^6 24[12] ", "6 1 ", "</event>".join(text.split("</event>")[:45]), flags=re.MULTILINE)
+    (tmp_path / "in.lhe").write_text(f"{MLM}{events.lstrip()}</event>\n</LesHouchesEvents>\n")
+    settings = [*json.loads(FAST), "JetMatching:merge = on", "JetMatching:setMad = on", "JetMatching:nJetMax = 1"]
+    text = f'[input]\nfile = "in.lhe"\n[shower]\nprogram = "pythia8"\nworkers = 1\nsettings = {json.dumps(settings)}\n'
+    text += '[output]\nfiles = ["out.hepmc3", "out.root", "hard.lhe"]\n'
+    result = run_chain(plan_chain(parse_card(text, "card.toml", tmp_path)))
+    # Of unit weights: the share that is accepted, with the binomial error.
+    share = result.events / 45
+    assert 0.1 < share < 0.9
+    assert math.isclose(result.cross_section, 1000 * share, rel_tol=1e-9)
+    error = math.hypot(5 * share, 1000 * math.sqrt(share * (1 - share) / 45))
+    for name in ("out.hepmc3", "out.root"):
+        with open_events(tmp_path / name) as written:
+            assert math.isclose(written.run_info.cross_section, 1000 * share, rel_tol=1e-9), name
+            assert math.isclose(written.run_info.cross_section_error, error, rel_tol=1e-6), name
+    with open_events(tmp_path / "hard.lhe") as written:
+        assert written.run_info.cross_section == 1000
 
 
 def test_events_that_are_showered_already(finished):

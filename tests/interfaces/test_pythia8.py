@@ -228,6 +228,8 @@ def test_the_reason_is_the_one_that_came_most_often():
     )
     assert reason_of(text) == "StringFragmentation::fragment: stuck in joining"
     assert reason_of(" PYTHIA Error in C::d: value 1.5e+03\n") == reason_of(" PYTHIA Error in C::d: value 2\n")
+    unknown = " PYTHIA Error in Pythia::check: unknown particle code , i = 5, id = 9999999\n"
+    assert reason_of(unknown) == "Pythia::check: unknown particle code"
     assert reason_of("") == ""
 
 
