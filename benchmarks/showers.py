@@ -69,6 +69,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
     from mlgen.validation.separation import separation_powers
     from mlgen.validation.settings import VoxelNetworkSettings
     from mlgen.validation.shower_classifiers import low_level_aucs
+    from mlgen.validation.voxel_encoding import VoxelForm
 
     truth = showers_of(arguments.held_out, arguments.first)
     print(f"{len(truth):,} held-out showers, {arguments.seeds} seeds of each classifier")
@@ -78,23 +79,29 @@ def accuracy(arguments: argparse.Namespace) -> None:
     for smaller in arguments.smaller:
         name, _, folder = smaller.partition("=")
         models |= {f"{sampler}, {name} training showers": (Path(folder), sampler) for sampler in arguments.samplers}
-    for name, (folder, sampler) in models.items():
+    for number, (name, (folder, sampler)) in enumerate(models.items()):
         surrogate = model_of(folder, sampler)
         begin = time.process_time()
         made = surrogate.generate(truth.pdg_id, truth.incident_energy, truth.direction, np.random.default_rng(77))
         print(f"\n{name}: {folder}, {1e3 * (time.process_time() - begin) / len(truth):.2f} ms of CPU a shower")
         excess = (made.voxels.sum(axis=1) - truth.incident_energy).max()
         print(f"  largest total deposit beyond the incident energy: {excess:.4f} MeV")
-        for found in low_level_aucs(truth, made, seeds=arguments.seeds, network=network):
+        for form in arguments.forms:
+            # The floor is the same for all models.
+            (found,) = low_level_aucs(
+                truth,
+                made,
+                seeds=arguments.seeds,
+                forms=[VoxelForm(form)],
+                network=network,
+                floor_seeds=arguments.seeds if number == 0 else 0,
+            )
             measure = found.measure
             seeds = ", ".join(f"{value:.4f}" for value in found.seed_values)
-            print(
-                f"  AUC {found.form.value:20} {measure.value:.4f} +- {measure.error:.4f}   "
-                f"floor {measure.floor:.4f} +- {measure.floor_error:.4f}   seeds {seeds}",
-                flush=True,
-            )
-        if name == arguments.samplers[0]:
-            print("    " + found.measure.note)
+            floor = f"   floor {measure.floor:.4f} +- {measure.floor_error:.4f}" if number == 0 else ""
+            print(f"  AUC {form:20} {measure.value:.4f} +- {measure.error:.4f}{floor}   seeds {seeds}", flush=True)
+            if number == 0:
+                print("    " + measure.note)
         powers = separation_powers(truth, made)
         for feature, power in powers.items():
             if feature.startswith("E"):
@@ -235,6 +242,7 @@ def main() -> None:
     one.add_argument("held_out", nargs="+")
     one.add_argument("--first", type=int)
     one.add_argument("--seeds", type=int, default=3)
+    one.add_argument("--forms", nargs="+", default=["voxels", "normalised voxels", "logarithmic voxels"])
     one.add_argument("--share", type=float, default=0.76, help="of the held-out showers that train the classifier")
     one.add_argument("--samplers", nargs="+", default=list(SAMPLERS))
     one.add_argument("--smaller", nargs="*", default=[])

@@ -34,6 +34,8 @@ _SET_FREE: Mapping[int, float] = {
 }
 #: Room above the largest response of the training, where deposits are calibrated and may exceed the incident energy.
 _CALIBRATED_ROOM = 1.001
+#: Energies of files are often of single precision: a shower that deposits all may seem to have a little more.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Particles:
         for k, kind in enumerate(kinds):
             here = pdg_id == kind
             lowest[k], highest[k] = energy[here].min(), energy[here].max()
-            if np.any(deposited[here] > energy[here] + _SET_FREE.get(int(kind), 0.0)):
+            brought = energy[here] + _SET_FREE.get(int(kind), 0.0)
+            if np.any(deposited[here] > brought * (1 + _ROUNDING)):
                 response[k] = _CALIBRATED_ROOM * float((deposited[here] / energy[here]).max())
         return cls(kinds.astype(np.int64), lowest, highest, response)
 
