@@ -33,6 +33,7 @@ from mlgen.store import load_model
 
 SAMPLERS = ("teacher", "student")
 POSITRON = -11
+REPETITIONS = 5
 
 
 def model_of(folder: Path, sampler: str) -> Any:
@@ -122,7 +123,7 @@ def speed(arguments: argparse.Namespace) -> None:
     for sampler in SAMPLERS:
         surrogate = model_of(arguments.model, sampler)
         for energy in (10.0, 100.0):
-            for batch in (100, 1000):
+            for batch in (100, 1000) if sampler == "student" else (100,):
                 times[sampler, energy, batch] = _time_of(surrogate, energy, batch)
                 low, middle = times[sampler, energy, batch]
                 print(
@@ -145,7 +146,7 @@ def _time_of(surrogate: ShowerSurrogate, energy: float, batch: int) -> tuple[flo
     direction = np.tile([0.0, 0.0, 1.0], (batch, 1))
     surrogate.generate(pdg_id, energies, direction, np.random.default_rng(0))
     found = []
-    for repetition in range(7):
+    for repetition in range(REPETITIONS):
         begin = time.perf_counter()
         surrogate.generate(pdg_id, energies, direction, np.random.default_rng(repetition))
         found.append(1e3 * (time.perf_counter() - begin) / batch)

@@ -105,7 +105,28 @@ class StickBreaking:
 
         Where less than twice the threshold is left there are no parts; such a piece takes all.
         """
+        energy, _ = self.taken_one_by_one(left, kind[None], part[None])
+        first: FloatArray = energy[0]
+        return first
+
+    def taken_one_by_one(self, left: FloatArray, kind: IntArray, part: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Energies of consecutive pieces of a segment, ``(pieces, n)``, and what is left after them, ``(n,)``.
+
+        Args:
+            left: Before the first of them, ``(n,)``.
+            kind: ``(pieces, n)``.
+            part: ``(pieces, n)``.
+        """
         threshold = self.threshold
         share = 1 / (1 + np.exp(-np.clip(part, -_LIMIT, _LIMIT)))
-        taken = threshold + share * (left - 2 * threshold)
-        return np.where(kind == NOTHING, 0.0, np.where((kind == ALL) | (left < 2 * threshold), left, taken))
+        nothing, every = kind == NOTHING, kind == ALL
+        energy = np.empty(share.shape)
+        left = left.copy()
+        for piece, taken in enumerate(energy):
+            above = left - 2 * threshold
+            np.multiply(share[piece], above, out=taken)
+            taken += threshold
+            np.copyto(taken, left, where=every[piece] | (above < 0))
+            taken[nothing[piece]] = 0.0
+            left -= taken
+        return energy, left

@@ -15,7 +15,7 @@ from torch.nn import functional
 from mlgen_caloflow.causal import CausalNetwork
 from mlgen_caloflow.choices import choose, negative_log_likelihood, normal_of, outputs_for
 from mlgen_caloflow.piece_flow import PieceFlow, PieceTensors, piece_features, situation_of
-from mlgen_caloflow.stick_breaking import NOTHING, FloatArray, StickBreaking
+from mlgen_caloflow.stick_breaking import ALL, FloatArray, StickBreaking
 
 #: Numbers of each voxel that the network of what is known gives to that of the group.
 _PER_PIECE = 8
@@ -122,7 +122,7 @@ class GroupedFlow(nn.Module):
             total = total + negative_log_likelihood(outputs, tensors.kind[here], tensors.part[here], tensors.open[here])
         return total / len(given)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def sample(self, amounts: FloatArray, given: Tensor, uniform: FloatArray) -> FloatArray:
         """As `PieceFlow.sample`."""
         sticks, n = self.sticks, len(amounts)
@@ -143,13 +143,9 @@ class GroupedFlow(nn.Module):
             now = torch.from_numpy(situation.astype(np.float32)).to(self.device)
             outputs = group(before, now, given, numbers[here])
             kinds, parts = (values.cpu().numpy() for values in choose(outputs, numbers[here]))
-            coordinate = parts * scale[here] + mean[here]
-            for piece in range(group.size):
-                place = group.first + piece
-                kind = np.where(left > 0, kinds[piece], NOTHING)
-                taken = left if last[place] else sticks.taken(left, kind, coordinate[piece])
-                energy[place] = taken
-                left = left - taken
+            # The last piece of a segment takes all that is left.
+            kinds[last[here]] = ALL
+            energy[here], left = sticks.taken_one_by_one(left, kinds, parts * scale[here] + mean[here])
             there, how_much, _ = piece_features(energy[here], energy[here], sticks.threshold)
             known[:, here] = torch.from_numpy(np.stack([there.T, how_much.T], axis=-1).astype(np.float32)).to(
                 self.device
