@@ -103,7 +103,7 @@ def test_known_showers_are_learned(generated):
     assert reached.mean() > 0.995
     first, empty, last = first[reached], empty[reached], last[reached]
     outer = (first[:, 0] + first[:, 3]) / first.sum(axis=1)
-    assert outer.mean() == pytest.approx(0.3, abs=0.01)
+    assert outer.mean() == pytest.approx(0.3, abs=0.02)
     ratio = first[~empty, 0] / np.maximum(first[~empty, 3], TINY.threshold)
     assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
     split = first[:, 1] / np.maximum(first[:, 1] + first[:, 2], TINY.threshold)
