@@ -87,7 +87,7 @@ def _library() -> Any:
         hide = "symbolica" not in sys.modules and "pyamplicol" not in sys.modules
         if hide:
             # An import of what is None here fails as if it were not installed, which pyAmpliCol allows for.
-            sys.modules["symbolica"] = None  # type: ignore[assignment]
+            sys.modules["symbolica"] = None  # type: ignore[assignment]  # typeshed knows modules only
         try:
             import pyamplicol
         finally:

@@ -81,7 +81,7 @@ def detector(calorimeter: Calorimeter, settings: Geant4Settings) -> Any:
     materials = {active: material(settings.active if active else settings.absorber) for active in (False, True)}
     vacuum = g4.G4NistManager.Instance().FindOrBuildMaterial("G4_Galactic")
 
-    class Detector(g4.G4VUserDetectorConstruction):  # type: ignore[misc]
+    class Detector(g4.G4VUserDetectorConstruction):  # type: ignore[misc]  # geant4_pybind ships no types
         def __init__(self) -> None:
             super().__init__()
             self._volumes = _Volumes()
@@ -108,7 +108,7 @@ def detector(calorimeter: Calorimeter, settings: Geant4Settings) -> Any:
                 volumes.place(made[key], block, z=0.5 * (slab.begin + slab.end) - half[2])
             return volumes.place(world, None)
 
-        def ConstructSDandField(self) -> None:  # noqa: N802
+        def ConstructSDandField(self) -> None:  # noqa: N802 - the name is Geant4's
             manager = g4.G4SDManager.GetSDMpointer()
             for section, voxels in self._voxels.items():
                 how = scorer_of(calorimeter.geometry.layers[section])

@@ -179,16 +179,16 @@ class Engine:
 
         engine = self
 
-        class Primaries(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]
+        class Primaries(g4.G4VUserPrimaryGeneratorAction):  # type: ignore[misc]  # geant4_pybind ships no types
             def GeneratePrimaries(self, event: Any) -> None:  # noqa: N802 - the name is Geant4's
                 engine._gun.GeneratePrimaryVertex(event)
 
-        class Events(g4.G4UserEventAction):  # type: ignore[misc]
-            def EndOfEventAction(self, event: Any) -> None:  # noqa: N802
+        class Events(g4.G4UserEventAction):  # type: ignore[misc]  # geant4_pybind ships no types
+            def EndOfEventAction(self, event: Any) -> None:  # noqa: N802 - the name is Geant4's
                 engine._collect(event)
 
-        class Actions(g4.G4VUserActionInitialization):  # type: ignore[misc]
-            def Build(self) -> None:  # noqa: N802
+        class Actions(g4.G4VUserActionInitialization):  # type: ignore[misc]  # geant4_pybind ships no types
+            def Build(self) -> None:  # noqa: N802 - the name is Geant4's
                 self._kept = (Primaries(), Events())
                 for action in self._kept:
                     self.SetUserAction(action)

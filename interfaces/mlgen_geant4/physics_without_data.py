@@ -124,7 +124,7 @@ def physics_list(cut: float) -> Any:
 
     library = _Library(g4.__file__)
 
-    class Electromagnetic(g4.G4VPhysicsConstructor):  # type: ignore[misc]
+    class Electromagnetic(g4.G4VPhysicsConstructor):  # type: ignore[misc]  # geant4_pybind ships no types
         def __init__(self) -> None:
             super().__init__("EmWithoutData")
 
@@ -132,13 +132,13 @@ def physics_list(cut: float) -> Any:
             for particle in (g4.G4Gamma.Gamma, g4.G4Electron.Electron, g4.G4Positron.Positron, g4.G4Proton.Proton):
                 particle()
 
-        def ConstructProcess(self) -> None:  # noqa: N802
+        def ConstructProcess(self) -> None:  # noqa: N802 - the name is Geant4's
             try:
                 register_processes(library)
             except AttributeError as error:
                 raise RuntimeError(f"geant4-pybind at {g4.__file__} lacks a symbol: {error}") from error
 
-    class PhysicsWithoutData(g4.G4VModularPhysicsList):  # type: ignore[misc]
+    class PhysicsWithoutData(g4.G4VModularPhysicsList):  # type: ignore[misc]  # geant4_pybind ships no types
         def __init__(self) -> None:
             super().__init__()
             self.SetVerboseLevel(0)
@@ -147,7 +147,7 @@ def physics_list(cut: float) -> Any:
             self._electromagnetic = Electromagnetic()
             self.RegisterPhysics(self._electromagnetic)
 
-        def SetCuts(self) -> None:  # noqa: N802
+        def SetCuts(self) -> None:  # noqa: N802 - the name is Geant4's
             # SetDefaultCutValue leaves the 1 mm of Geant4 in force when it is called through the binding.
             for name in CUT_PARTICLES:
                 self.SetCutValue(cut * g4.mm, name)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Geant4Process:
                 stderr=printed,
                 env=environment(empty),
             )
+        # Popen has both pipes, since it was asked for them.
+        self._requests, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         try:
             self.description: dict[str, str | int | float] = self._ask(setup)["description"]
         except BaseException:
@@ -64,8 +66,7 @@ class Geant4Process:
     def shower(self, pdg_id: int, energy: float, direction: list[float], seed: int) -> FloatArray:
         """Simulate one shower; the arguments are those of `mlgen_geant4.engine.Engine.shower`."""
         answer = self._ask({"pdg_id": pdg_id, "energy": energy, "direction": direction, "seed": seed})
-        assert self._process.stdout is not None
-        content = self._process.stdout.read(answer["bytes"])
+        content = self._answers.read(answer["bytes"])
         if len(content) != answer["bytes"]:
             self._ended()
         return np.frombuffer(content)
@@ -78,20 +79,16 @@ class Geant4Process:
         try:
             process.wait(_PATIENCE)
         finally:
-            for stream in (process.stdin, process.stdout):
+            for stream in (self._requests, self._answers):
                 # What could not be sent is of no interest any more.
-                if stream is not None and not stream.closed:
-                    _close_quietly(stream)
+                _close_quietly(stream)
             self._files.cleanup()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
         try:
-            stdin.write(json.dumps(request).encode() + b"\n")
-            stdin.flush()
-            line = stdout.readline()
+            self._requests.write(json.dumps(request).encode() + b"\n")
+            self._requests.flush()
+            line = self._answers.readline()
         except (OSError, ValueError):
             line = b""
         if not line:
@@ -122,7 +119,7 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _close_quietly(stream: Any) -> None:
+def _close_quietly(stream: IO[bytes]) -> None:
     try:
         stream.close()
     except OSError:

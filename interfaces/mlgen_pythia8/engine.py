@@ -186,13 +186,13 @@ class Engine:
 
 
 def _watcher(module: Any, engine: Engine) -> Any:
-    class Watcher(module.UserHooks):  # type: ignore[misc]
+    class Watcher(module.UserHooks):  # type: ignore[misc]  # pythia8mc ships no types
         """Told of each event how it ended."""
 
-        def onBeginEvent(self) -> None:  # noqa: N802 - Pythia's name
+        def onBeginEvent(self) -> None:  # noqa: N802 - the name is Pythia's
             engine._begin()
 
-        def onEndEvent(self, status: Any) -> None:  # noqa: N802 - Pythia's name
+        def onEndEvent(self, status: Any) -> None:  # noqa: N802 - the name is Pythia's
             # Now: Pythia's object does not outlive the call.
             engine._end(int(status))
 

@@ -45,7 +45,7 @@ def header_blocks(run_info: RunInfo) -> dict[str, str]:
 def event_source(module: Any, run_info: RunInfo) -> Any:
     """Make the object that Pythia asks for events: an ``LHAup`` that gives those of `load`."""
 
-    class HardEvents(module.LHAup):  # type: ignore[misc]
+    class HardEvents(module.LHAup):  # type: ignore[misc]  # pythia8mc ships no types
         """Events of one batch after the other."""
 
         def __init__(self) -> None:
@@ -55,7 +55,7 @@ def event_source(module: Any, run_info: RunInfo) -> Any:
             self._events: list[tuple[Any, ...]] = []
             self._rows: list[tuple[Any, ...]] = []
 
-        def setInit(self) -> bool:  # noqa: N802 - Pythia's name
+        def setInit(self) -> bool:  # noqa: N802 - the name is Pythia's
             for tag, text in header_blocks(run_info).items():
                 self.setInfoHeader(tag, text)
             for beam, take in zip(run_info.beams, (self.setBeamA, self.setBeamB), strict=True):
@@ -86,7 +86,7 @@ def event_source(module: Any, run_info: RunInfo) -> Any:
             self.next_event = 0
             self.exhausted = False
 
-        def setEvent(self, _process: int = 0) -> bool:  # noqa: N802 - Pythia's name
+        def setEvent(self, _process: int = 0) -> bool:  # noqa: N802 - the name is Pythia's
             self.exhausted = self.next_event >= len(self._events)
             if self.exhausted:
                 return False

@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from mlgen.generation.density import FamilyDensity
-from mlgen.generation.fitting import Data, set_parameters
+from mlgen.generation.fitting import Data
 from mlgen.generation.settings import LearnedGeneratorSettings
+from mlgen.torch_training import set_parameters
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlgen.errors import TrainingError
 from mlgen.generation.density import FamilyDensity
 from mlgen.generation.families import FamilyEvents
 from mlgen.generation.nuisance import Nuisance
 from mlgen.generation.settings import LearnedGeneratorSettings
+from mlgen.torch_training import cosine_learning_rate, parameters_of, set_parameters
 
 #: Validations in a training of full length, and events that each looks at, at least (by other noise) and at most.
 _VALIDATIONS = 40
@@ -24,7 +25,6 @@ _FEWEST_VALIDATED, _MOST_VALIDATED = 5_000, 20_000
 _LEAST_STEPS = 50
 _REPORT_EVERY = 20
 _GRADIENT_NORM = 5.0
-_WARM_UP = 100
 #: Memory of the moving average of the parameters, in steps, as a share of all steps.
 _AVERAGED_SHARE = 0.03
 _LAST_LEARNING_RATE = 1e-3
@@ -114,7 +114,9 @@ def fit_density(
     optimiser = SOAP(parameters, lr=settings.learning_rate, betas=(0.95, 0.95), weight_decay=0.0)
     for group in optimiser.param_groups:
         group["precondition_frequency"] = 10
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, partial(cosine_learning_rate, steps=steps, last=_LAST_LEARNING_RATE)
+    )
     weight = data.weight if factor is None else data.weight * factor
     validate = _validation(model, data, rng)
     average = [parameter.detach().clone() for parameter in parameters]
@@ -165,24 +167,6 @@ def fit_density(
     return course
 
 
-@contextmanager
-def parameters_of(parameters: list[nn.Parameter], values: list[Tensor]) -> Iterator[None]:
-    """Give parameters other values for a while."""
-    own = [parameter.detach().clone() for parameter in parameters]
-    set_parameters(parameters, values)
-    try:
-        yield
-    finally:
-        set_parameters(parameters, own)
-
-
-def set_parameters(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
-    """Give parameters other values."""
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
-
-
 def _validation(model: FamilyDensity, data: Data, rng: np.random.Generator) -> Callable[[], float]:
     """Return a function that computes the loss of the held-out events, always with the same noise."""
     held_out = data.held_out[:_MOST_VALIDATED]
@@ -202,9 +186,3 @@ def _validation(model: FamilyDensity, data: Data, rng: np.random.Generator) -> C
             return float((weight * torch.cat(losses)).mean()) if len(losses) else 0.0
 
     return validate
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    warm_up = min(_WARM_UP, max(1, steps // 10))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-    return min((step + 1) / warm_up, 1.0) * (_LAST_LEARNING_RATE + (1 - _LAST_LEARNING_RATE) * cosine)

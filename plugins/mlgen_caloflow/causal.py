@@ -94,7 +94,8 @@ class _Block(nn.Module):
         return changed
 
     def _channels(self, channels: Tensor, place: Tensor) -> Tensor:
-        return self.down(functional.silu(self.up(self.before_channels(channels) + place)))  # type: ignore[no-any-return]
+        changed: Tensor = self.down(functional.silu(self.up(self.before_channels(channels) + place)))
+        return changed
 
     def row(self, piece: int, channels: Tensor, memory: Tensor) -> Tensor:
         value = self.value(self.before_mixing(channels))
@@ -182,7 +183,8 @@ class Stepping:
         channels = channels + network.first.row(piece, self._memory[0])
         for block, memory in zip(network.blocks, self._memory[1:], strict=True):
             channels = cast(_Block, block).row(piece, channels, memory)
-        return network.norm(channels) @ network.output[piece] + network.bias[piece]  # type: ignore[no-any-return]
+        outputs: Tensor = network.norm(channels) @ network.output[piece] + network.bias[piece]
+        return outputs
 
     def take(self, features: Tensor) -> None:
         """Say what the piece became, ``(n, features)``, and go on to the next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +62,10 @@ def collect(batches: Iterable[ShowerBatch], most: int, threshold: float, rng: np
         check_showers(batch.incident_energy, batch.voxels)
         fits = min(len(batch), most - kept)
         if fits:
-            parts.append(batch[:fits])
+            parts.append(_owned([batch[:fits]], geometry))
             kept += fits
             if kept == most:
-                parts = [_joined(parts, geometry)]
+                parts = [_owned(parts, geometry)]
         if fits < len(batch):
             numbers = seen + np.arange(fits, len(batch))
             place = rng.integers(0, numbers + 1)
@@ -74,8 +75,10 @@ def collect(batches: Iterable[ShowerBatch], most: int, threshold: float, rng: np
         seen += len(batch)
     if geometry is None or kept < _FEWEST:
         raise TrainingError(f"there are {kept:,} training showers; at least {_FEWEST} are needed")
-    everything = _joined(parts, geometry)
-    voxels = everything.voxels.astype(np.float32)
+    everything = parts[0] if len(parts) == 1 else _owned(parts, geometry)
+    # At once, so that what was collected part by part is not there as well.
+    parts.clear()
+    voxels = cast(npt.NDArray[np.float32], everything.voxels)
     below = (voxels > 0) & (voxels < threshold)
     share = float(voxels[below].sum(dtype=np.float64) / max(voxels.sum(dtype=np.float64), np.finfo(float).tiny))
     remarks = []
@@ -99,12 +102,12 @@ def _same(geometry: Geometry | None, other: Geometry) -> Geometry:
     return other if geometry is None else geometry
 
 
-def _joined(parts: list[ShowerBatch], geometry: Geometry) -> ShowerBatch:
+def _owned(parts: list[ShowerBatch], geometry: Geometry) -> ShowerBatch:
     """One batch that owns its arrays; voxels in single precision."""
     return ShowerBatch(
         incident_energy=np.concatenate([part.incident_energy for part in parts]),
         pdg_id=np.concatenate([part.pdg_id for part in parts]),
         direction=np.concatenate([part.direction for part in parts]),
-        voxels=np.concatenate([part.voxels.astype(np.float32) for part in parts]),
+        voxels=np.concatenate([part.voxels for part in parts], dtype=np.float32),
         geometry=geometry,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from mlgen.errors import TrainingError
 from mlgen.stages import IntArray
+from mlgen.torch_training import cosine_learning_rate, parameters_of, set_parameters
 from mlgen_caloflow.settings import CaloFlowSettings
 
 _VALIDATIONS = 25
 _REPORT_EVERY = 20
 _GRADIENT_NORM = 50.0
-_WARM_UP = 100
 #: Memory of the moving average of the parameters, as a share of all steps.
 _AVERAGED_SHARE = 0.02
 _WEIGHT_DECAY = 0.01
@@ -65,7 +65,9 @@ def fit(
     steps = max(settings.fewest_steps, math.ceil(passes * showers / size))
     parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, partial(cosine_learning_rate, steps=steps, last=_LAST_LEARNING_RATE)
+    )
     average = [parameter.detach().clone() for parameter in parameters]
     best = [parameter.clone() for parameter in average]
     course, recent = Course(), list[float]()
@@ -95,39 +97,14 @@ def fit(
             recent.clear()
             report(step, steps, course.loss[-1])
         if step % every == 0 or step == steps:
-            with _parameters_of(network, parameters, average):
+            network.eval()
+            with parameters_of(parameters, average), torch.no_grad():
                 course.validation_loss.append(validate())
             if course.validation_loss[-1] < course.best:
                 course.best, course.best_step = course.validation_loss[-1], step
                 best = [parameter.clone() for parameter in average]
             elif step - course.best_step > settings.patience * steps:
                 break
-    _set(parameters, best)
+    set_parameters(parameters, best)
     network.eval()
     return course
-
-
-@contextmanager
-def _parameters_of(network: nn.Module, parameters: list[nn.Parameter], values: list[Tensor]) -> Iterator[None]:
-    """Give a network other values for a while, and its form without dropout."""
-    own = [parameter.detach().clone() for parameter in parameters]
-    _set(parameters, values)
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        _set(parameters, own)
-        network.train()
-
-
-def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    warm_up = min(_WARM_UP, max(1, steps // 10))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-    return min((step + 1) / warm_up, 1.0) * (_LAST_LEARNING_RATE + (1 - _LAST_LEARNING_RATE) * cosine)

@@ -24,8 +24,8 @@ from mlgen_caloflow.symmetry import agreeing, symmetries
 #: Share of the showers that decides when to stop, and how many at most.
 _HELD_OUT, _MOST_HELD_OUT = 0.08, 1500
 _VALIDATED_AT_A_TIME = 128
-#: Showers whose pieces the coordinates are standardised by.
-_STANDARDISED_BY = 20_000
+#: Showers by which the coordinates of pieces are standardised, and that symmetries are looked for in: voxels of all.
+_VOXELS_LOOKED_AT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def learn(
     images: list[IntArray] = symmetries(geometry) if settings.mirrors else [np.arange(geometry.n_voxels)]
     if len(images) > 1:
         groups = np.repeat(np.arange(len(offsets)), np.diff(geometry.layer_offsets))
-        images, refused = agreeing(images, collected.voxels, groups)
+        images, refused = agreeing(images, collected.voxels[: _VOXELS_LOOKED_AT // geometry.n_voxels], groups)
         remarks += refused
     mean = collected.voxels.mean(axis=0, dtype=np.float64)
     order = voxel_order(geometry, np.mean([mean[image] for image in images], axis=0))
@@ -110,6 +110,7 @@ class _Trainer:
         self._training, self._held_out = training, held_out
         self._settings, self._device, self._rng, self._progress = settings, device, rng, progress
         self._mixed = _mixed_precision(settings, device)
+        self._looked_at = training[: _VOXELS_LOOKED_AT // sample.voxels.shape[1]]
 
     def layers(self) -> Course:
         flows, sample = self._flows, self._sample
@@ -117,7 +118,7 @@ class _Trainer:
         def pieces(chosen: IntArray) -> tuple[Pieces, Tensor]:
             return flows.layer_pieces(sample.number[chosen], sample.energy[chosen], sample.layers[chosen])
 
-        flows.layers.standardise(pieces(self._training[:_STANDARDISED_BY])[0])
+        flows.layers.standardise(pieces(self._looked_at)[0])
 
         def loss(chosen: IntArray) -> Tensor:
             broken, given = pieces(chosen)
@@ -127,7 +128,7 @@ class _Trainer:
 
     def teacher(self) -> Course:
         flows = self._flows
-        flows.teacher.standardise(self._voxel_pieces(self._training[:_STANDARDISED_BY], images=False)[0])
+        flows.teacher.standardise(self._voxel_pieces(self._looked_at, images=False)[0])
 
         def loss(chosen: IntArray, *, images: bool) -> Tensor:
             broken, given = self._voxel_pieces(chosen, images=images)

@@ -62,7 +62,8 @@ class _Group(nn.Module):
         hidden = functional.silu(hidden)
         each = self.spread(hidden).view(-1, self.size, _PER_PIECE).transpose(0, 1)
         numbers = torch.stack([normal_of(uniform), 2 * uniform - 1], dim=-1).to(each.dtype)
-        return self.network(torch.cat([numbers, each], dim=-1), each, hidden)  # type: ignore[no-any-return]
+        outputs: Tensor = self.network(torch.cat([numbers, each], dim=-1), each, hidden)
+        return outputs
 
 
 class GroupedFlow(nn.Module):

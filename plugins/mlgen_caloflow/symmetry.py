@@ -13,8 +13,6 @@ from mlgen.stages import FloatArray, IntArray
 
 #: A symmetry is believed where the sample disagrees with less than this significance, in standard deviations.
 _SIGNIFICANCE = 3.0
-#: Showers of which voxel energies are looked at.
-_LOOKED_AT = 20_000
 
 
 def symmetries(geometry: Geometry) -> list[IntArray]:
@@ -52,7 +50,7 @@ def agreeing(
         voxels: ``(n, n_voxels)``.
         groups: Layer of each voxel, ``(n_voxels,)``.
     """
-    sample = np.sqrt(voxels[:_LOOKED_AT].astype(np.float64))
+    sample = np.sqrt(voxels.astype(np.float64))
     kept, refused = orders[:1], 0
     for order in orders[1:]:
         if _deviation(sample, order, groups) < _SIGNIFICANCE:

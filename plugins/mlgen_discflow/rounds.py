@@ -19,8 +19,9 @@ import torch
 
 from mlgen.events import FloatArray
 from mlgen.generation.discriminator import Discriminator, discriminator_inputs
-from mlgen.generation.fitting import Course, Data, fit_density, set_parameters
+from mlgen.generation.fitting import Course, Data, fit_density
 from mlgen.generation.learning import HELD_OUT, Learned, LearningReport, possible_points
+from mlgen.torch_training import set_parameters
 from mlgen_discflow.settings import DiscFlowSettings
 
 #: Most events of a topology that a discriminator is trained with in a round, and the fewest for which there is one.
