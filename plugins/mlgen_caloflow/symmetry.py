@@ -11,8 +11,8 @@ import numpy.typing as npt
 from mlgen.showers import Geometry, Layer, PolarLayer
 from mlgen.stages import FloatArray, IntArray
 
-#: A symmetry is believed where the sample disagrees with less than this significance, in standard deviations.
-_SIGNIFICANCE = 3.0
+#: A symmetry is refused where the sample would look like that with less than this probability if it had it.
+_LEAST_PROBABILITY = 1e-3
 
 
 def symmetries(geometry: Geometry) -> list[IntArray]:
@@ -43,7 +43,8 @@ def agreeing(
 ) -> tuple[list[IntArray], list[str]]:
     """Those symmetries that a sample has, as far as its statistics tell, and a remark where it lacks some.
 
-    Looked at are the differences of voxel energies, as shares of their layers' mean, between each shower and its image.
+    Looked at are the differences between each shower and its image, of the square roots of voxel energies: with these,
+    the few hottest voxels do not decide alone.
 
     Args:
         orders: The symmetries, the identity first.
@@ -53,7 +54,7 @@ def agreeing(
     sample = np.sqrt(voxels.astype(np.float64))
     kept, refused = orders[:1], 0
     for order in orders[1:]:
-        if _deviation(sample, order, groups) < _SIGNIFICANCE:
+        if _p_value(sample, order, groups) > _LEAST_PROBABILITY:
             kept.append(order)
         else:
             refused += 1
@@ -65,11 +66,13 @@ def agreeing(
     return kept, [f"mirror images: the training showers lack {refused} of {len(orders) - 1} symmetries of the voxels"]
 
 
-def _deviation(sample: FloatArray, order: IntArray, groups: IntArray) -> float:
-    """How significant the difference between showers and their images is, in the layer where it is most."""
+def _p_value(sample: FloatArray, order: IntArray, groups: IntArray) -> float:
+    """Probability of so large a difference between showers and their images in any layer, if they were alike."""
+    from scipy.stats import norm
+
     difference = sample - sample[:, order]
-    significances = []
     half = len(sample) // 2
+    smallest, layers = 1.0, 0
     for group in np.unique(groups):
         here = groups == group
         # The pattern from one half is looked for in the other: unbiased, and one number for each layer.
@@ -77,11 +80,10 @@ def _deviation(sample: FloatArray, order: IntArray, groups: IntArray) -> float:
         values = difference[half:, here] @ direction
         error = values.std() / np.sqrt(max(1, len(values)))
         if error > 0:
-            significances.append(values.mean() / error)
-    if not significances:
-        return 0.0
-    # Of several layers the largest is taken: that much is expected of chance.
-    return float(max(significances) - np.sqrt(2 * np.log(len(significances))) * (len(significances) > 1))
+            layers += 1
+            smallest = min(smallest, float(norm.sf(values.mean() / error)))
+    # Of several layers the most significant is taken (Bonferroni).
+    return min(1.0, layers * smallest) if layers else 1.0
 
 
 def _is_group(orders: list[IntArray]) -> bool:
