@@ -28,6 +28,25 @@ def examples() -> Path:
 
 
 @pytest.fixture(scope="session")
+def mlm_head() -> str:
+    """Begin of an LHE file up to its first event, as MadGraph writes it for an MLM matching; 1000 +- 5 pb."""
+    return """\
+<LesHouchesEvents version="1.0">
+<header>
+<MGRunCard>
+ 1        = ickkw            ! MLM matching
+ 10   = xqcut   ! minimum kt jet measure between partons
+ 4        = maxjetflavor    ! maximum jet pdg code
+</MGRunCard>
+</header>
+<init>
+2212 2212 6.5e3 6.5e3 0 0 10042 10042 3 1
+1000.0 5.0 0.1 1
+</init>
+"""
+
+
+@pytest.fixture(scope="session")
 def amplicol_cache(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Matrix elements of pyAmpliCol, kept from run to run where pytest keeps anything: the first one generates."""
     cache = getattr(pytestconfig, "cache", None)

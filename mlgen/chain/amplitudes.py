@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,8 @@ from mlgen.amplitudes.points_file import read_points
 from mlgen.card import AmplitudeSection
 from mlgen.chain.amplitude_points import DrawnPoints, distinct_elements, draw_points
 from mlgen.chain.candidates import CandidateSource
-from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
+from mlgen.chain.models import ADVICE, finished_model, loaded_model, make_parent, record_of_settings
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.process_models import ADVICE
 from mlgen.chain.process_source import process_differences, process_digest
 from mlgen.chain.report import StageResult
 from mlgen.digests import sha256_of_files
@@ -42,7 +40,7 @@ from mlgen.stages import (
     Reporter,
     TrainingReport,
 )
-from mlgen.store import TrainedOn, differences, read_record, state_to_bytes
+from mlgen.store import TrainedOn
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
@@ -102,10 +100,7 @@ def _section(plan: Plan) -> AmplitudeSection:
 def _reused(
     plan: Plan, stage: PlannedStage, folder: Path, process: HardProcess | None
 ) -> tuple[AmplitudeModel, StageResult]:
-    record = read_record(folder)
-    if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{ADVICE}")
-    trained_on = record.trained_on
+    trained_on = record_of_settings(stage, folder).trained_on
     section = _section(plan)
     said = section.model_dump(mode="json", include=set(_POINT_KEYS) & section.model_fields_set)
     for key, value in said.items():
@@ -181,15 +176,12 @@ def _trained(
     tested = accuracy(truth, _joined([prediction for _, prediction in measured]))
     report = _joined_report(tasks, reports, measured, tested, remarks)
     model = AmplitudeModel(stage.settings, parts)
-    if stage.model is not None:
-        stored = keep_model(
-            plan, stage, model, trained_on, report, restore=AmplitudeModel.restored, figures=accuracy_figures(tested)
-        )
-        model, sha256 = cast(AmplitudeModel, stored.implementation), stored.sha256
-    else:
-        sha256 = hashlib.sha256(state_to_bytes(model.state())).hexdigest()
-    result = trained_result(stage, sha256, trained_on, report)
-    return model, result
+    # Pictures are for the report in the model folder.
+    figures = accuracy_figures(tested) if stage.model is not None else ()
+    kept, result = finished_model(
+        plan, stage, model, trained_on, report, restore=AmplitudeModel.restored, figures=figures
+    )
+    return cast(AmplitudeModel, kept), result
 
 
 def _tasks_of_process(

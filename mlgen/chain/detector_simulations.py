@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlgen.card import Card
+from mlgen.chain.tools import find_tool, tool_errors
 from mlgen.detector_simulation import DetectorSimulation
-from mlgen.errors import CardError, DetectorError, InputError, MlgenError, PluginError, PluginFailure, nearest
+from mlgen.errors import DetectorError, InputError, PluginError, PluginFailure
+from mlgen.formats.shower_geometry import geometry_from_json
 from mlgen.hookspecs import Tool
 from mlgen.plugins import Registered, plugin_manager
 from mlgen.showers import PDG_IDS, Geometry
@@ -28,27 +29,17 @@ def find_simulation(card: Card) -> Registered[Tool]:
         CardError: The card names one that is not there, or that two packages offer.
         PluginError: The card names none, and there is none, or there are several.
     """
-    tools = plugin_manager().tools[_KIND]
-    known = [registered.offer.name for registered in tools]
     name = card.model.detector.program if card.model.detector is not None else None
     if name is None:
+        tools = plugin_manager().tools[_KIND]
         if len(tools) == 1:
             return tools[0]
-        problem = "there is none" if not tools else f"there are several: {', '.join(known)}; name one with --program"
+        known = ", ".join(registered.offer.name for registered in tools)
+        problem = f"there are several: {known}; name one with --program" if tools else "there is none"
         raise PluginError(
             f"no program that simulates a detector was named, and {problem}{plugin_manager().failure_advice()}"
         )
-    same = [registered for registered in tools if registered.offer.name == name]
-    if len(same) == 1:
-        return same[0]
-    where = f"{card.place('detector', 'program')}: [detector] program"
-    if same:
-        packages = " and ".join(str(registered.source) for registered in same)
-        raise CardError(f"{where}: '{name}' is there twice: from {packages}; uninstall one")
-    raise CardError(
-        f"{where}: no simulation of a detector is called '{name}'{nearest(name, known)}\n"
-        f"There is: {', '.join(known) or 'none'}{plugin_manager().failure_advice()}"
-    )
+    return find_tool(_KIND, "simulation of a detector", name, card, "detector", "program")
 
 
 def settings_of(registered: Registered[Tool], card: Card) -> Any:
@@ -78,10 +69,7 @@ def geometry_of(card: Card, pdg_id: int) -> Geometry | None:
         return None
     path = card.path(section.geometry)
     if path.suffix.lower() == ".json":
-        try:
-            return Geometry.from_json(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(str(path), f"cannot be read: {error}") from error
+        return geometry_from_json(path)
     binnings = Geometry.all_from_xml(path)
     # A binning for electrons is one for positrons too.
     for wanted in (pdg_id, -pdg_id):
@@ -118,19 +106,9 @@ def make_simulation(registered: Registered[Tool], settings: Settings, geometry: 
     return made
 
 
-@contextlib.contextmanager
-def simulation_errors(registered: Registered[Tool]) -> Iterator[None]:
+def simulation_errors(registered: Registered[Tool]) -> contextlib.AbstractContextManager[None]:
     """Report an exception from inside a simulation with its name and version; mlgen's own errors pass."""
-    offer = registered.offer
-    try:
-        yield
-    except MlgenError:
-        raise
-    except ImportError as error:
-        how = f"pip install 'mlgen-hep[{offer.requires}]'" if offer.requires else f"install {error.name}"
-        raise DetectorError(f"the simulation '{offer.name}' needs {error.name or error}: {how}") from error
-    except Exception as error:
-        raise PluginFailure(f"{_described(registered)} failed: {type(error).__name__}: {error}") from error
+    return tool_errors(registered, "simulation", needs="the {} needs", missing=DetectorError)
 
 
 def _described(registered: Registered[Tool]) -> str:

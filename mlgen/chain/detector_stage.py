@@ -48,8 +48,8 @@ class DetectorStage:
         section = cast(CalorimeterSection, plan.card.model.calorimeter)
         with timer("training"):
             trained = trained_surrogate(plan, stage, reporter)
-        self._plan, self._timer, self._surrogate = plan, timer, trained.surrogate
-        self._detector = Detector(trained.surrogate, section)
+        self._plan, self._timer, self._surrogate = plan, timer, trained.model
+        self._detector = Detector(trained.model, section)
         # The detector belongs to the settings of the stage: other numbers, other cells.
         settings = {**trained.result.settings, **section.detector(), "x_axis": self._detector.x_axis}
         self.description = dataclasses.replace(trained.result, settings=settings)

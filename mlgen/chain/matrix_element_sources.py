@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from mlgen.card import Card
-from mlgen.errors import CardError, MlgenError, PluginFailure, ProcessError, nearest
+from mlgen.chain.tools import find_tool, tool_errors
+from mlgen.errors import CardError, ProcessError
 from mlgen.hard_process.matrix_element import MatrixElement, MatrixElements
 from mlgen.hookspecs import Tool
 from mlgen.plugins import Registered, plugin_manager
@@ -75,19 +75,7 @@ def find_source(name: str, card: Card, *keys: str | int) -> Registered[Tool]:
     Raises:
         CardError: There is none of that name, or there are two.
     """
-    tools = plugin_manager().tools[_KIND]
-    same = [registered for registered in tools if registered.offer.name == name]
-    if len(same) == 1:
-        return same[0]
-    where = f"{card.place(*keys)}: [{keys[0]}] {'.'.join(key for key in keys[1:] if isinstance(key, str))}"
-    if same:
-        packages = " and ".join(str(registered.source) for registered in same)
-        raise CardError(f"{where}: '{name}' is there twice: from {packages}; uninstall one")
-    known = [registered.offer.name for registered in tools]
-    raise CardError(
-        f"{where}: no source of matrix elements is called '{name}'{nearest(name, known)}\n"
-        f"There is: {', '.join(known) or 'none'}{plugin_manager().failure_advice()}"
-    )
+    return find_tool(_KIND, "source of matrix elements", name, card, *keys)
 
 
 class _NotAsked(MatrixElements):
@@ -107,7 +95,7 @@ class _NotAsked(MatrixElements):
 def _made(registered: Registered[Tool], options: Mapping[str, Any], card: Card, *keys: str | int) -> MatrixElements:
     offer = registered.offer
     settings = card.checked(options, offer.settings, *keys)
-    with _tool_errors(registered):
+    with tool_errors(registered, "matrix elements", needs="{} need", missing=ProcessError):
         made: MatrixElements = _named(offer.factory()(settings), registered)
     return made
 
@@ -127,20 +115,3 @@ def _without_place(error: CardError) -> str:
         (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")) for problem in cause.errors()
     )
     return "; ".join(f"{key}: {message}" if key else message for key, message in problems)
-
-
-@contextlib.contextmanager
-def _tool_errors(registered: Registered[Tool]) -> Iterator[None]:
-    """Say which source of matrix elements failed, and how what it needs is installed."""
-    offer = registered.offer
-    try:
-        yield
-    except MlgenError:
-        raise
-    except ImportError as error:
-        how = f"pip install 'mlgen-hep[{offer.requires}]'" if offer.requires else f"install {error.name}"
-        raise ProcessError(f"matrix elements '{offer.name}' need {error.name or error}: {how}") from error
-    except Exception as error:
-        raise PluginFailure(
-            f"matrix elements '{offer.name}' of {registered.source} failed: {type(error).__name__}: {error}"
-        ) from error

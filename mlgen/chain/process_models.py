@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlgen.chain.models import ADVICE, record_of_settings
 from mlgen.chain.plan import PlannedStage
 from mlgen.chain.process_source import process_differences, process_digest
 from mlgen.errors import ModelError
 from mlgen.model_record import ModelRecord
-from mlgen.store import differences, read_record
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
-
-#: What to do about a model that does not fit.
-ADVICE = "Name another model folder, take this back, or train again with --retrain."
 
 
 def record_for_process(stage: PlannedStage, folder: Path, process: HardProcess) -> ModelRecord:
@@ -29,9 +26,7 @@ def record_for_process(stage: PlannedStage, folder: Path, process: HardProcess) 
     Raises:
         ModelError: It was trained with other settings, or for another process; says in what they differ.
     """
-    record = read_record(folder)
-    if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{ADVICE}")
+    record = record_of_settings(stage, folder)
     trained_on = record.trained_on
     if process_digest(process.fingerprint) != trained_on.sha256:
         entries = process_differences(trained_on.process, process.fingerprint)

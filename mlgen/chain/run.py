@@ -18,7 +18,8 @@ import numpy as np
 
 from mlgen.chain.checks import check_generated, check_unweighted
 from mlgen.chain.detector_stage import DetectorStage
-from mlgen.chain.models import TrainedGenerator, trained_generator
+from mlgen.chain.generator_models import trained_generator
+from mlgen.chain.kept_models import ReadyModel
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
 from mlgen.chain.shower_models import trained_surrogate
@@ -258,7 +259,7 @@ def _repeatable(path: Path, stack: contextlib.ExitStack) -> Path:
 
 def _source(
     plan: Plan, events: EventStream | None, files: Sequence[Path], reporter: Reporter, timer: Timer
-) -> tuple[_Source, TrainedGenerator | None]:
+) -> tuple[_Source, ReadyModel[EventGenerator] | None]:
     wanted = plan.card.model.run.events
     if plan.generator is None:
         opened = cast(EventStream, events)
@@ -266,9 +267,9 @@ def _source(
     with timer("training"):
         trained = trained_generator(plan, plan.generator, events, files, reporter)
     with plugin_errors(plan.generator.registered):
-        run_info = trained.generator.run_info
-    count = trained.events if wanted is None else wanted
-    return _Source(run_info, plan, generator=trained.generator, count=count), trained
+        run_info = trained.model.run_info
+    count = trained.trained_on.events if wanted is None else wanted
+    return _Source(run_info, plan, generator=trained.model, count=count), trained
 
 
 def _prepared_unweighter(plan: Plan, source: _Source, reporter: Reporter, timer: Timer) -> Unweighter | None:

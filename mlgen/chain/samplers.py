@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
+from mlgen.chain.models import ADVICE, finished_model, loaded_model, make_parent
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.point_counts import count_remarks, counts_since, nothing_counts
-from mlgen.chain.process_models import ADVICE, record_for_process
+from mlgen.chain.process_models import record_for_process
 from mlgen.chain.process_source import grid_range, process_digest
 from mlgen.chain.report import StageResult
 from mlgen.errors import ModelError, TrainingError, UserError
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import PhaseSpaceSampler, Reporter
-from mlgen.store import TrainedOn, state_to_bytes
+from mlgen.store import TrainedOn
 
 if TYPE_CHECKING:
     from mlgen.hard_process.hard_process import HardProcess
@@ -80,14 +79,8 @@ def _trained(
     trained_on = TrainedOn(
         process.settings.reaction, process_digest(process.fingerprint), calls, process.fingerprint, plan.budget
     )
-    if stage.model is not None:
-        stored = keep_model(plan, stage, sampler, trained_on, report)
-        sampler, sha256 = cast(PhaseSpaceSampler, stored.implementation), stored.sha256
-    else:
-        with plugin_errors(stage.registered):
-            sha256 = hashlib.sha256(state_to_bytes(sampler.state())).hexdigest()
-    result = trained_result(stage, sha256, trained_on, report)
-    return sampler, result, calls
+    kept, result = finished_model(plan, stage, sampler, trained_on, report)
+    return cast(PhaseSpaceSampler, kept), result, calls
 
 
 def _explained(error: TrainingError, process: HardProcess, before: PointCounts) -> UserError:

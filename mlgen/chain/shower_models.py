@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from mlgen.cache import CACHE_VARIABLE
 from mlgen.card import CalorimeterSection
 from mlgen.chain.checks import check_energy_ranges, check_showers
-from mlgen.chain.model_folders import alone, kept_shower_folder
-from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
+from mlgen.chain.kept_models import ReadyModel, model_of_cache, model_of_folder, newly_trained
+from mlgen.chain.model_folders import kept_shower_folder
+from mlgen.chain.models import record_of_settings
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.report import StageResult
 from mlgen.chain.training_showers import TrainingShowers
-from mlgen.errors import ModelError, OutputError, PluginFailure, WriteFailure
+from mlgen.errors import ModelError
 from mlgen.formats.shower_files import geometry_difference
 from mlgen.formats.shower_geometry import geometry_from_file
 from mlgen.hookspecs import Plugin
 from mlgen.plugins import Registered, plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.showers import Geometry, ShowerBatch
-from mlgen.stages import FloatArray, IntArray, Reporter, ShowerSurrogate, TrainingReport
-from mlgen.store import TrainedOn, differences, read_record, state_to_bytes
-
-_ADVICE = "Name another model folder, take this back, or train again with --retrain."
+from mlgen.stages import Contract, FloatArray, IntArray, Reporter, ShowerSurrogate, TrainingReport
+from mlgen.store import TrainedOn
 
 
 class CheckedSurrogate:
@@ -69,16 +65,7 @@ class CheckedSurrogate:
             return check_showers(made, len(pdg_id), self.geometry)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedSurrogate:
-    """A surrogate that is ready to use, what is to be said of it, and what the user should know."""
-
-    surrogate: CheckedSurrogate
-    result: StageResult
-    remarks: tuple[str, ...] = ()
-
-
-def trained_surrogate(plan: Plan, stage: PlannedStage, reporter: Reporter) -> TrainedSurrogate:
+def trained_surrogate(plan: Plan, stage: PlannedStage, reporter: Reporter) -> ReadyModel[CheckedSurrogate]:
     """Return the card's calorimeter surrogate, trained.
 
     The model folder of the card is used, or filled, where it names one; otherwise the showers of the card are learned
@@ -97,103 +84,52 @@ def trained_surrogate(plan: Plan, stage: PlannedStage, reporter: Reporter) -> Tr
     """
     section = cast(CalorimeterSection, plan.card.model.calorimeter)
     showers = TrainingShowers(plan.card, section) if section.showers is not None else None
+
+    def wrap(surrogate: Contract) -> CheckedSurrogate:
+        return CheckedSurrogate(cast(ShowerSurrogate, surrogate), stage.registered)
+
     if stage.model is not None and stage.trained and not (plan.retrain and showers is not None):
-        made = _reused(stage, stage.model, showers)
+        _check(stage, stage.model, showers)
+        made = model_of_folder(stage, stage.model, wrap)
     elif showers is None:
         raise ModelError(f"{stage.model}: there is no trained model; give [calorimeter] showers to train one")
-    elif stage.model is None:
-        made = _from_cache(plan, stage, showers, reporter)
     else:
-        make_parent(stage.model)
-        surrogate, report = _trained(plan, stage, showers, reporter)
-        made = _kept(plan, stage, surrogate, showers, report)
+        train = partial(_trained, plan, stage, showers, reporter)
+        if stage.model is None:
+            made = model_of_cache(plan, stage, kept_shower_folder(plan, stage, showers.definition), train, wrap)
+        else:
+            made = newly_trained(plan, stage, stage.model, train, wrap)
     _check_geometry(plan, section, made)
     return made
 
 
-def _reused(stage: PlannedStage, folder: Path, showers: TrainingShowers | None) -> TrainedSurrogate:
-    record = read_record(folder)
-    if changed := differences(record, stage.settings):
-        raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{_ADVICE}")
-    if showers is not None and showers.sha256 != record.trained_on.sha256:
+def _check(stage: PlannedStage, folder: Path, showers: TrainingShowers | None) -> None:
+    """The model in a folder has to be of the same settings and showers."""
+    trained_on = record_of_settings(stage, folder).trained_on
+    if showers is not None and showers.sha256 != trained_on.sha256:
         raise ModelError(
-            f"{folder}: the model there was trained on other showers: {record.trained_on.source} "
-            f"({record.trained_on.events:,} showers, SHA-256 {record.trained_on.sha256[:12]}), the card has "
+            f"{folder}: the model there was trained on other showers: {trained_on.source} "
+            f"({trained_on.events:,} showers, SHA-256 {trained_on.sha256[:12]}), the card has "
             f"{showers.source} ({showers.showers:,} showers, {showers.sha256[:12]})\n"
             "Name another model folder, leave out 'showers' to use the model as it is, or train again with --retrain."
         )
-    return _loaded(stage, folder)
-
-
-def _loaded(stage: PlannedStage, folder: Path) -> TrainedSurrogate:
-    stored, result = loaded_model(stage, folder)
-    return TrainedSurrogate(_checked(stage, stored.implementation), result)
-
-
-def _from_cache(plan: Plan, stage: PlannedStage, showers: TrainingShowers, reporter: Reporter) -> TrainedSurrogate:
-    """The surrogate of an equal training before, or one that is trained now and kept for the next time."""
-    folder = kept_shower_folder(plan, stage, showers.definition)
-    # All settings are said: those of use are the card's, also where it leaves them to the default, not the model's.
-    said = {name: getattr(stage.settings, name) for name in type(stage.settings).model_fields}
-    kept = dataclasses.replace(stage, model=folder, settings=stage.settings.model_copy(update=said))
-    remarks = []
-    if kept.trained and not plan.retrain:
-        try:
-            with alone(folder):
-                return _loaded(kept, folder)
-        except ModelError as error:
-            remarks.append(f"the model that was kept cannot be used and was trained again: {error}")
-        except PluginFailure as error:
-            raise PluginFailure(f"{error}\nIt was given the model in {folder}; to train again: --retrain") from error
-    surrogate, report = _trained(plan, stage, showers, reporter)
-    try:
-        make_parent(folder)
-        with alone(folder):
-            # Another mlgen may have put its own there meanwhile, from an equal training.
-            made = _kept(dataclasses.replace(plan, retrain=True), kept, surrogate, showers, report)
-    except (ModelError, OutputError, WriteFailure) as error:
-        remarks.append(
-            f"the model is not kept: {error}\n"
-            f"Choose a folder for it with --model, or another cache with the environment variable {CACHE_VARIABLE}"
-        )
-        sha256 = hashlib.sha256(state_to_bytes(surrogate.state())).hexdigest()
-        made = TrainedSurrogate(_checked(stage, surrogate), trained_result(stage, sha256, _trained_on(showers), report))
-    return dataclasses.replace(made, remarks=tuple(remarks))
 
 
 def _trained(
     plan: Plan, stage: PlannedStage, showers: TrainingShowers, reporter: Reporter
-) -> tuple[ShowerSurrogate, TrainingReport]:
+) -> tuple[Contract, TrainedOn, TrainingReport]:
     surrogate = cast(ShowerSurrogate, plugin_manager().create(stage.registered, stage.settings))
     rng = random_generator(plan.card.model.run.seed, Work.TRAIN_CALORIMETER)
     with reporter(f"training {stage.name}") as progress, plugin_errors(stage.registered):
         report = surrogate.train(showers, rng, progress)
-    return surrogate, report
+    return surrogate, TrainedOn(showers.source, showers.sha256, showers.showers), report
 
 
-def _kept(
-    plan: Plan, stage: PlannedStage, surrogate: ShowerSurrogate, showers: TrainingShowers, report: TrainingReport
-) -> TrainedSurrogate:
-    trained_on = _trained_on(showers)
-    stored = keep_model(plan, stage, surrogate, trained_on, report)
-    return TrainedSurrogate(
-        _checked(stage, stored.implementation), trained_result(stage, stored.sha256, trained_on, report)
-    )
-
-
-def _checked(stage: PlannedStage, surrogate: object) -> CheckedSurrogate:
-    return CheckedSurrogate(cast(ShowerSurrogate, surrogate), stage.registered)
-
-
-def _trained_on(showers: TrainingShowers) -> TrainedOn:
-    return TrainedOn(showers.source, showers.sha256, showers.showers)
-
-
-def _check_geometry(plan: Plan, section: CalorimeterSection, made: TrainedSurrogate) -> None:
+def _check_geometry(plan: Plan, section: CalorimeterSection, made: ReadyModel[CheckedSurrogate]) -> None:
     """The binning that the card names has to be that of the model."""
     if section.geometry is None:
         return
-    geometry, path = made.surrogate.geometry, plan.card.path(section.geometry)
+    geometry, path = made.model.geometry, plan.card.path(section.geometry)
     where = made.result.model or f"the model of '{made.result.plugin}'"
     named = geometry_from_file(where, path, section.particle or geometry.particle or None, geometry.n_voxels)
     # A training may have added what a binning does not say, such as depths; what it says has to be the same.

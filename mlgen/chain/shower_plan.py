@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlgen.card import Card, ToolSection
-from mlgen.errors import CardError, MlgenError, PluginFailure, nearest
+from mlgen.chain.tools import find_tool, tool_errors
+from mlgen.errors import CardError, PluginFailure
 from mlgen.formats.catalogue import format_for_output
 from mlgen.hookspecs import Tool
 from mlgen.parton_shower import PartonShower, ShowerError
-from mlgen.plugins import Registered, plugin_manager
+from mlgen.plugins import Registered
 from mlgen.stages import Settings
 
-_KIND = "parton_showers"
 #: How a message begins that is about a key of [shower].
 _ABOUT = re.compile(r"\[shower\] (\w+)")
 
@@ -78,34 +78,10 @@ def checked_shower(card: Card, section: ToolSection) -> tuple[Registered[Tool], 
     Raises:
         CardError: There is no such program, or it does not have such settings.
     """
-    registered = _found(card, section.program)
+    registered = find_tool("parton_showers", "parton shower", section.program, card, "shower", "program")
     return registered, card.checked(dict(section.model_extra or {}), registered.offer.settings, "shower")
 
 
-@contextlib.contextmanager
-def shower_errors(registered: Registered[Tool]) -> Iterator[None]:
+def shower_errors(registered: Registered[Tool]) -> contextlib.AbstractContextManager[None]:
     """Report an exception from inside a parton shower with its name; mlgen's own errors pass."""
-    try:
-        yield
-    except MlgenError:
-        raise
-    except Exception as error:
-        raise PluginFailure(
-            f"parton shower '{registered.offer.name}' of {registered.source} failed: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _found(card: Card, name: str) -> Registered[Tool]:
-    tools = plugin_manager().tools[_KIND]
-    same = [registered for registered in tools if registered.offer.name == name]
-    if len(same) == 1:
-        return same[0]
-    where = f"{card.place('shower', 'program')}: [shower] program"
-    if same:
-        packages = " and ".join(str(registered.source) for registered in same)
-        raise CardError(f"{where}: '{name}' is there twice: from {packages}; uninstall one")
-    known = [registered.offer.name for registered in tools]
-    raise CardError(
-        f"{where}: no parton shower is called '{name}'{nearest(name, known)}\n"
-        f"There is: {', '.join(known) or 'none'}{plugin_manager().failure_advice()}"
-    )
+    return tool_errors(registered, "parton shower")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -11,7 +10,7 @@ import numpy as np
 
 from mlgen.chain.candidates import CandidateBatch, CandidateSource
 from mlgen.chain.crude_weights import crude_source, features_of
-from mlgen.chain.models import keep_model, loaded_model, make_parent, trained_result
+from mlgen.chain.models import finished_model, loaded_model, make_parent
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.process_models import record_for_process
 from mlgen.chain.process_source import process_digest
@@ -19,7 +18,7 @@ from mlgen.chain.report import StageResult, stage_result
 from mlgen.plugins import plugin_errors, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, FloatArray, IntArray, Reporter, Unweighter
-from mlgen.store import TrainedOn, state_to_bytes
+from mlgen.store import TrainedOn
 
 #: Candidates of a batch of the training.
 _BATCH = 32_768
@@ -71,13 +70,8 @@ def _trained(
     trained_on = TrainedOn(
         process.settings.reaction, process_digest(process.fingerprint), stream.evaluations, process.fingerprint
     )
-    if stage.model is not None:
-        stored = keep_model(plan, stage, unweighter, trained_on, report)
-        unweighter, sha256 = cast(Unweighter, stored.implementation), stored.sha256
-    else:
-        with plugin_errors(stage.registered):
-            sha256 = hashlib.sha256(state_to_bytes(unweighter.state())).hexdigest()
-    return unweighter, trained_result(stage, sha256, trained_on, report)
+    kept, result = finished_model(plan, stage, unweighter, trained_on, report)
+    return cast(Unweighter, kept), result
 
 
 class _Stream:

@@ -56,6 +56,18 @@ def geometry_of(
     return Geometry(particle or found.particle, found.layers)
 
 
+def geometry_from_json(path: Path) -> Geometry:
+    """Read a geometry that `Geometry.to_json` wrote into a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return Geometry.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read: {error}") from error
+
+
 def geometry_from_file(source: str, path: Path, particle: str | None, n_voxels: int) -> Geometry:
     """Read a geometry that a user names.
 
@@ -69,10 +81,7 @@ def geometry_from_file(source: str, path: Path, particle: str | None, n_voxels: 
         InputError: It cannot be read, has no binning for the particle, or one of another number of voxels.
     """
     if path.suffix.lower() == ".json":
-        try:
-            return Geometry.from_json(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(str(path), f"cannot be read: {error}") from error
+        return geometry_from_json(path)
     binnings = Geometry.all_from_xml(path)
     if particle is None and len(binnings) == 1:
         return next(iter(binnings.values()))

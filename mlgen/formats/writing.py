@@ -68,10 +68,8 @@ class Output:
             OutputError: The format cannot hold it.
             WriteFailure: The disk is full, or the like.
         """
-        if self._writer is None:
-            raise OutputError(f"{self.path}: already closed")
-        with self._explained():
-            self._writer.write(batch)
+        with self._opened() as writer:
+            writer.write(batch)
         self.events += len(batch)
 
     def write_cells(self, batch: CellBatch) -> None:
@@ -81,10 +79,8 @@ class Output:
             OutputError: The format cannot hold them.
             WriteFailure: The disk is full, or the like.
         """
-        if self._writer is None:
-            raise OutputError(f"{self.path}: already closed")
-        with self._explained():
-            self._writer.write_cells(batch)
+        with self._opened() as writer:
+            writer.write_cells(batch)
 
     def conclude(self, run_info: RunInfo) -> None:
         """Take what is true of all events once the last one is known; see `EventWriter.conclude`."""
@@ -153,6 +149,14 @@ class Output:
             if writer is not None:
                 with contextlib.suppress(OSError, ValueError):
                     writer.discard()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[EventWriter]:
+        """Give the format's writer, to write with; its errors are explained."""
+        if self._writer is None:
+            raise OutputError(f"{self.path}: already closed")
+        with self._explained():
+            yield self._writer
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from mlgen.errors import ModelError
 from mlgen.events import FloatArray, invariant_mass
 from mlgen.generation.density import CHUNK
 from mlgen.representation import Topology
+from mlgen.torch_training import set_parameters
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -114,16 +115,16 @@ class Discriminator:
                 with torch.no_grad():
                     torch._foreach_lerp_(average, list[Tensor](parameters), 1 / max(2.0, min(_MEMORY, step / 2)))
             own = [parameter.detach().clone() for parameter in parameters]
-            _set(parameters, average)
+            set_parameters(parameters, average)
             value = self._entropy(x[check], label[check], w[check])
             if value < best_loss:
                 best, best_loss, best_epoch = [mean.clone() for mean in average], value, epoch
-            _set(parameters, own)
+            set_parameters(parameters, own)
             if report is not None:
                 report(epoch, value)
             if epoch - best_epoch >= _PATIENCE:
                 break
-        _set(parameters, best)
+        set_parameters(parameters, best)
         return best_loss
 
     def ratio(self, inputs: FloatArray) -> FloatArray:
@@ -221,9 +222,3 @@ def _network(inputs: int) -> nn.Sequential:
         layers += [torch.nn.utils.skip_init(nn.Linear, size, _WIDTH), nn.SiLU()]  # type: ignore[no-untyped-call]
         size = _WIDTH
     return nn.Sequential(*layers, torch.nn.utils.skip_init(nn.Linear, size, 1))  # type: ignore[no-untyped-call]
-
-
-def _set(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)

@@ -57,6 +57,8 @@ def train_voxel_network(
     """
     import torch
 
+    from mlgen.torch_training import parameters_of, set_parameters
+
     generator = torch.Generator().manual_seed(seed)
     network = _network(size, settings, generator, device)
     parameters = list(network.parameters())
@@ -85,16 +87,16 @@ def train_voxel_network(
             with torch.no_grad():
                 for mean, parameter in zip(average, parameters, strict=True):
                     mean.lerp_(parameter, 1.0 / min(step, _MEMORY))
-        current = [parameter.detach().clone() for parameter in parameters]
-        _set(parameters, average)
-        of_reference, of_sample = (_in_pieces(network, inputs, which, validation, device) for which in (True, False))
+        with parameters_of(parameters, average):
+            of_reference, of_sample = (
+                _in_pieces(network, inputs, which, validation, device) for which in (True, False)
+            )
         value = float(0.5 * (softplus(-of_reference).mean() + softplus(of_sample).mean()))
         if value < best_loss:
             best, best_loss, best_epoch = [mean.clone() for mean in average], value, epoch
-        _set(parameters, current)
         if epoch - best_epoch >= settings.patience:
             break
-    _set(parameters, best)
+    set_parameters(parameters, best)
 
     def logits_of(index: Indices) -> tuple[FloatArray, FloatArray]:
         of_reference, of_sample = (
@@ -152,11 +154,3 @@ def _in_pieces(
                 for part in torch.split(torch.from_numpy(index).to(device), _PIECE)
             ]
         )
-
-
-def _set(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
-    import torch
-
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)

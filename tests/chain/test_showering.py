@@ -161,27 +161,11 @@ def test_events_whose_colours_do_not_connect(tmp_path):
     assert stage.remarks[-1].startswith("not showered: 1 event, the first one 2: ProcessLevel::checkColours")
 
 
-MLM = """\
-<LesHouchesEvents version="1.0">
-<header>
-<MGRunCard>
- 1        = ickkw            ! MLM matching
- 10   = xqcut   ! minimum kt jet measure between partons
- 4        = maxjetflavor    ! maximum jet pdg code
-</MGRunCard>
-</header>
-<init>
-2212 2212 6.5e3 6.5e3 0 0 10042 10042 3 1
-1000.0 5.0 0.1 1
-</init>
-"""
-
-
-def test_the_cross_section_after_a_matching_is_that_of_each_output(tmp_path):
+def test_the_cross_section_after_a_matching_is_that_of_each_output(tmp_path, mlm_head):
     """HepMC begins before it is known: there, the events say it."""
     text = gzip.decompress(EXAMPLE.read_bytes()).decode().split("</init>", 1)[1]
     events = re.sub(r"^6 24[12] ", "6 1 ", "</event>".join(text.split("</event>")[:45]), flags=re.MULTILINE)
-    (tmp_path / "in.lhe").write_text(f"{MLM}{events.lstrip()}</event>\n</LesHouchesEvents>\n")
+    (tmp_path / "in.lhe").write_text(f"{mlm_head}{events.lstrip()}</event>\n</LesHouchesEvents>\n")
     settings = [*json.loads(FAST), "JetMatching:merge = on", "JetMatching:setMad = on", "JetMatching:nJetMax = 1"]
     text = f'[input]\nfile = "in.lhe"\n[shower]\nprogram = "pythia8"\nworkers = 1\nsettings = {json.dumps(settings)}\n'
     text += '[output]\nfiles = ["out.hepmc3", "out.root", "hard.lhe"]\n'

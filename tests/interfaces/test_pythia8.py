@@ -33,20 +33,6 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "zjet.lhe.gz"
 FAST = ("PartonLevel:MPI = off",)
 QUICK = (*FAST, "PartonLevel:ISR = off", "PartonLevel:FSR = off", "HadronLevel:all = off")
 SEED = 4711
-MLM = """\
-<LesHouchesEvents version="1.0">
-<header>
-<MGRunCard>
- 1        = ickkw            ! MLM matching
- 10   = xqcut   ! minimum kt jet measure between partons
- 4        = maxjetflavor    ! maximum jet pdg code
-</MGRunCard>
-</header>
-<init>
-2212 2212 6.5e3 6.5e3 0 0 10042 10042 3 1
-1000.0 5.0 0.1 1
-</init>
-"""
 
 
 @pytest.fixture(scope="module")
@@ -234,13 +220,14 @@ def test_the_reason_is_the_one_that_came_most_often():
 
 
 @pytest.mark.physics
-def test_matching_rejects_what_pythia_rejects(tmp_path):
+def test_matching_rejects_what_pythia_rejects(tmp_path, mlm_head):
     """MLM of p p > Z + jets: events handed over are accepted as from the file, and so is the cross section."""
     text = gzip.decompress(EXAMPLE.read_bytes()).decode().split("</init>", 1)[1].replace(" 242 ", " 1 ")
     events = text.split("</event>")[:60]
     numbered = [event.replace("<event>", f'<event number="{k}">') for k, event in enumerate(events)]
     path = tmp_path / "mlm.lhe"
-    path.write_text(f"{MLM}{'</event>'.join(numbered).lstrip()}</event>\n</LesHouchesEvents>\n".replace(" 241 ", " 1 "))
+    body = "</event>".join(numbered).lstrip().replace(" 241 ", " 1 ")
+    path.write_text(f"{mlm_head}{body}</event>\n</LesHouchesEvents>\n")
     lines = (
         *FAST,
         "JetMatching:merge = on",
