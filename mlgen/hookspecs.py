@@ -13,13 +13,13 @@ offers is checked at once, and what cannot be used is shown by ``mlgen plugins``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from mlgen.stages import Exactness, Settings, Stage
+from mlgen.stages import Capability, Exactness, Settings, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,15 +94,17 @@ class Plugin:
         contract_version: The version of the contracts that it was written for, as a number: ``contract_version=1``,
             not `mlgen.stages.CONTRACT_VERSION`, which is that of whatever mlgen is installed.
         classical: Whether it is the tool that a chain uses where the card names none; one plugin of a stage.
-        corrects_surrogates: Whether an unweighting asks for the true weights of what a surrogate's weights let pass, so
-            that a chain with a surrogate in the place of its matrix elements is exact.
+        capabilities: What it can do beyond its contract; the conformance kit tests all of it.
+        quick_settings: Settings with which a training takes seconds, whatever comes of it: what the conformance kit
+            and ``mlgen check-plugin`` train with.
         shipped_model: Returns the folder of a trained model that comes with the package, of a calorimeter: it is used
             where the card names neither a model nor data to train one. Called when a card asks for it; the folder is
             read, never written. None: there is no such model.
 
     Raises:
         TypeError: A field is of another type.
-        ValueError: The name is empty, or the settings use a key that the card has taken.
+        ValueError: The name is empty, the settings use a key that the card has taken, the quick settings are not among
+            the settings, or a capability belongs to another stage.
     """
 
     name: str
@@ -114,7 +116,8 @@ class Plugin:
     references: tuple[str, ...] = ()
     contract_version: int = field(kw_only=True)
     classical: bool = field(default=False, kw_only=True)
-    corrects_surrogates: bool = field(default=False, kw_only=True)
+    capabilities: frozenset[Capability] = field(default=frozenset(), kw_only=True)
+    quick_settings: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     shipped_model: Callable[[], Path] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -123,9 +126,7 @@ class Plugin:
         _require(what, "exactness", self.exactness, Exactness)
         _require(what, "contract_version", self.contract_version, int)
         _require(what, "classical", self.classical, bool)
-        _require(what, "corrects_surrogates", self.corrects_surrogates, bool)
-        if self.corrects_surrogates and self.stage is not Stage.UNWEIGHTING:
-            raise ValueError(f"{what}: only an unweighting corrects surrogates, and its stage is {self.stage.value}")
+        _check_capabilities(what, self.stage, self.capabilities)
         if self.shipped_model is not None:
             if not callable(self.shipped_model):
                 raise TypeError(
@@ -135,6 +136,7 @@ class Plugin:
                 raise ValueError(f"{what}: only a calorimeter comes with a model, and its stage is {self.stage.value}")
         taken = PLUGIN_KEYS | STAGE_KEYS.get(self.stage, frozenset())
         _check_common(what, self.factory, self.settings, self.summary, self.references, taken)
+        _check_quick_settings(what, self.settings, self.quick_settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,24 @@ def _require(what: str, field_name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
         expected = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"{what}: {field_name} is {value!r}; {expected} is expected")
+
+
+def _check_capabilities(what: str, stage: Stage, capabilities: object) -> None:
+    if not (isinstance(capabilities, frozenset) and all(isinstance(one, Capability) for one in capabilities)):
+        raise TypeError(f"{what}: capabilities is {capabilities!r}; a frozenset of mlgen.stages.Capability is expected")
+    for capability in sorted(capabilities, key=lambda one: one.name):
+        if capability.stage is not stage:
+            raise ValueError(
+                f"{what}: {capability.name} is a capability of {capability.stage.value}, and its stage is {stage.value}"
+            )
+
+
+def _check_quick_settings(what: str, settings: type[Settings], quick: object) -> None:
+    if not isinstance(quick, Mapping):
+        raise TypeError(f"{what}: quick_settings is {quick!r}; a dict of settings is expected")
+    for name in quick:
+        if name not in settings.model_fields:
+            raise ValueError(f"{what}: quick_settings has '{name}', which is not a setting of {settings.__name__}")
 
 
 def _check_common(
@@ -264,7 +284,8 @@ def mlgen_amplitude() -> Iterable[Plugin]:  # type: ignore[empty-body]
 def mlgen_unweighting() -> Iterable[Plugin]:  # type: ignore[empty-body]
     """Offer unweighting methods (`mlgen.stages.Unweighter`).
 
-    One that asks for the true weights of what a surrogate lets pass says ``corrects_surrogates=True``.
+    One that asks for the true weights of what a surrogate lets pass says so:
+    ``capabilities=frozenset({Capability.CORRECTS_SURROGATES})``.
 
     Called once, with the hooks of the other stages, when a card names a plugin or the plugins are listed. Example::
 

@@ -62,6 +62,45 @@ class Exactness(enum.Enum):
     APPROXIMATE = "approximate"
 
 
+class Capability(enum.Enum):
+    """What a plugin may be able to do beyond its contract, and says where it registers (`mlgen.hookspecs.Plugin`).
+
+    The conformance kit tests what a plugin says that it can do; of the rest it tests that it is refused in words, or
+    not there.
+    """
+
+    #: ``phase_space``: `PhaseSpaceSampler.channel_weights` are learned; without it they are the prior ones.
+    CHANNEL_WEIGHTS = "channel weights"
+    #: ``amplitude``: `AmplitudeSurrogate.predict_members` gives sampled networks, which go out as named weights.
+    MEMBERS = "members"
+    #: ``unweighting``: asks for the true weights of what a surrogate's weights let pass, so that a chain with a
+    #: surrogate in the place of its matrix elements is exact.
+    CORRECTS_SURROGATES = "corrects surrogates"
+    #: ``generator``: `EventGenerator.log_density` is there.
+    DENSITY = "density"
+    #: ``generator``: learns from events with negative weights, and gives back what they mean.
+    NEGATIVE_WEIGHTS = "negative weights"
+    #: ``calorimeter``: learns layers that are binned in radius and azimuth.
+    POLAR_LAYERS = "polar layers"
+    #: ``calorimeter``: learns layers that are binned in x and y.
+    RECTANGULAR_LAYERS = "rectangular layers"
+
+    @property
+    def stage(self) -> Stage:
+        """The stage whose plugins may have it."""
+        return next(stage for stage, capabilities in CAPABILITIES.items() if self in capabilities)
+
+
+#: What plugins of each stage may be able to do beyond their contract.
+CAPABILITIES: Mapping[Stage, tuple[Capability, ...]] = {
+    Stage.PHASE_SPACE: (Capability.CHANNEL_WEIGHTS,),
+    Stage.AMPLITUDE: (Capability.MEMBERS,),
+    Stage.UNWEIGHTING: (Capability.CORRECTS_SURROGATES,),
+    Stage.GENERATOR: (Capability.DENSITY, Capability.NEGATIVE_WEIGHTS),
+    Stage.CALORIMETER: (Capability.POLAR_LAYERS, Capability.RECTANGULAR_LAYERS),
+}
+
+
 class Settings(BaseModel):
     """Base of a plugin's settings: what may stand in its section of the card. Unknown keys are errors.
 

@@ -17,7 +17,7 @@ from mlgen import hookspecs
 from mlgen.card import SamplerSection, StageSection, ToolSection
 from mlgen.event_format import EventFormat
 from mlgen.hookspecs import PLUGIN_KEYS, PROJECT, SAMPLER_KEYS, STAGE_HOOKS, TOOL_HOOKS, TOOL_KEYS, Plugin, Tool
-from mlgen.stages import CONTRACT_VERSION, CONTRACTS, Exactness, Settings, Stage
+from mlgen.stages import CAPABILITIES, CONTRACT_VERSION, CONTRACTS, Capability, Exactness, Settings, Stage
 
 HOOKS = {
     name: function
@@ -148,6 +148,14 @@ COMMON = [
         ({"classical": "yes"}, "'mine': classical is 'yes'; bool is expected"),
         ({"shipped_model": "model"}, "'mine': shipped_model is 'model'; a function that returns a folder is expected"),
         ({"shipped_model": list}, "'mine': only a calorimeter comes with a model, and its stage is"),
+        ({"capabilities": {Capability.DENSITY}}, "a frozenset of mlgen.stages.Capability is expected"),
+        ({"capabilities": frozenset({"density"})}, "a frozenset of mlgen.stages.Capability is expected"),
+        (
+            {"capabilities": frozenset({Capability.MEMBERS})},
+            "'mine': MEMBERS is a capability of amplitude, and its stage is generator",
+        ),
+        ({"quick_settings": [("steps", 3)]}, "a dict of settings is expected"),
+        ({"quick_settings": {"steps": 3}}, "quick_settings has 'steps', which is not a setting of Settings"),
         ({"settings": PluginKey}, "PluginKey has a setting 'plugin'"),
         ({"settings": ModelKey}, "ModelKey has a setting 'model'"),
     ],
@@ -166,6 +174,13 @@ def test_a_tool_with_a_wrong_field_is_refused(wrong, problem):
     Tool(**TOOL)
     with pytest.raises((TypeError, ValueError), match=re.escape(problem)):
         Tool(**TOOL | wrong)
+
+
+def test_each_capability_belongs_to_one_stage():
+    assert set(CAPABILITIES) == set(Stage)
+    for stage, capabilities in CAPABILITIES.items():
+        assert all(capability.stage is stage for capability in capabilities)
+    assert sorted(c.name for several in CAPABILITIES.values() for c in several) == sorted(c.name for c in Capability)
 
 
 def test_the_version_of_the_contracts_has_to_be_said():

@@ -13,7 +13,7 @@ from mlgen.errors import CardError
 from mlgen.formats.writing import check_output
 from mlgen.hookspecs import Plugin
 from mlgen.plugins import Registered, plugin_manager
-from mlgen.stages import Exactness, Settings, Stage, Unweighter
+from mlgen.stages import Capability, Exactness, Settings, Stage, Unweighter
 from mlgen.store import RECORD_FILE, check_free
 
 #: Sections that a card may have but that this version cannot run, with the reason.
@@ -95,7 +95,10 @@ class Plan:
     @property
     def corrected(self) -> bool:
         """Whether the unweighting asks for the true weights of what a surrogate's weights let pass."""
-        if self.unweighting is None or not self.unweighting.registered.offer.corrects_surrogates:
+        if (
+            self.unweighting is None
+            or Capability.CORRECTS_SURROGATES not in self.unweighting.registered.offer.capabilities
+        ):
             return False
         return self.amplitude is not None or self.unweighting_learns
 
@@ -235,7 +238,7 @@ def _plan_process(card: Card, *, force: bool, retrain: bool, training_only: bool
 
 def _learns(unweighting: PlannedStage | None) -> bool:
     """Whether an unweighting has to be trained, with the card's settings."""
-    if unweighting is None or not unweighting.registered.offer.corrects_surrogates:
+    if unweighting is None or Capability.CORRECTS_SURROGATES not in unweighting.registered.offer.capabilities:
         return False
     return cast(Unweighter, plugin_manager().create(unweighting.registered, unweighting.settings)).learns
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
-from mlgen.stages import Exactness, Stage
+from mlgen.stages import Capability, Exactness, Stage
 from mlgen_bnn.settings import BnnSettings
 
 
@@ -28,4 +28,6 @@ def mlgen_amplitude() -> Iterable[Plugin]:
         "Bayesian network, repulsive ensemble or network with learned errors, on |M|^2 over its colour strings",
         references=("arXiv:2206.14831", "arXiv:2412.12069", "arXiv:2211.01421"),
         contract_version=1,
+        capabilities=frozenset({Capability.MEMBERS}),
+        quick_settings={"units": 16, "layers": 2, "steps": 40, "batch_size": 128, "members": 5, "set_units": 8},
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
-from mlgen.stages import Exactness, Stage
+from mlgen.stages import Capability, Exactness, Stage
 from mlgen_caloflow.settings import CaloFlowSettings
 
 
@@ -34,4 +34,20 @@ def mlgen_calorimeter() -> Iterable[Plugin]:
         references=("arXiv:2106.05285", "arXiv:2110.11377", "arXiv:2211.01421"),
         contract_version=1,
         shipped_model=_shipped_model,
+        capabilities=frozenset({Capability.POLAR_LAYERS, Capability.RECTANGULAR_LAYERS}),
+        quick_settings={
+            "passes": 35.0,
+            "student_passes": 35.0,
+            "layer_passes": 25.0,
+            "fewest_steps": 8,
+            "batch_size": 250,
+            "learning_rate": 2e-2,
+            "width": 8,
+            "depth": 1,
+            "groups": 2,
+            "bins": 4,
+            "student_steps": 2,
+            "student_width": 16,
+            "precision": "single",
+        },
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
-from mlgen.stages import Exactness, Stage
+from mlgen.stages import Capability, Exactness, Stage
 from mlgen_cfm.settings import CfmSettings
 
 
@@ -28,4 +28,13 @@ def mlgen_generator() -> Iterable[Plugin]:
         "conditional flow matching: learns hard events of any multiplicity, flavour and colour flow from a file",
         references=("arXiv:2210.02747", "arXiv:2305.10475", "arXiv:2211.01421"),
         contract_version=1,
+        capabilities=frozenset({Capability.DENSITY, Capability.NEGATIVE_WEIGHTS}),
+        quick_settings={
+            "steps": 60,
+            "batch_size": 64,
+            "width": 16,
+            "depth": 1,
+            "solver_steps": 4,
+            "label_steps": 20,
+        },
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
-from mlgen.stages import Exactness, Stage
+from mlgen.stages import Capability, Exactness, Stage
 from mlgen_discflow.settings import DiscFlowSettings
 
 
@@ -28,4 +28,15 @@ def mlgen_generator() -> Iterable[Plugin]:
         "spline flow with exact density, trained with a discriminator: hard events of any multiplicity and flavour",
         references=("arXiv:2110.13632", "arXiv:1906.04032", "arXiv:2211.01421"),
         contract_version=1,
+        capabilities=frozenset({Capability.DENSITY, Capability.NEGATIVE_WEIGHTS}),
+        quick_settings={
+            "steps": 40,
+            "batch_size": 64,
+            "width": 16,
+            "depth": 1,
+            "bins": 4,
+            "label_steps": 20,
+            "discriminator_rounds": 2,
+            "discriminator_epochs": 1,
+        },
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlgen.hookspecs import Plugin, hookimpl
-from mlgen.stages import Exactness, Stage
+from mlgen.stages import Capability, Exactness, Stage
 from mlgen_unweighting.settings import HitOrMissSettings
 from mlgen_unweighting.two_stage_settings import TwoStageSettings
 
@@ -47,5 +47,6 @@ def mlgen_unweighting() -> Iterator[Plugin]:
         summary="accepts by a surrogate's weight, then by the true weight of what is left; exact for any surrogate",
         references=("arXiv:2109.11964", "arXiv:2301.13562"),
         contract_version=1,
-        corrects_surrogates=True,
+        capabilities=frozenset({Capability.CORRECTS_SURROGATES}),
+        quick_settings={"pilot": 500},
     )
