@@ -14,11 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mlgen.deprecation import warn, warn_if_deprecated
 from mlgen.detector.settings import DetectorSettings
-from mlgen.errors import CardError, nearest
+from mlgen.errors import CardError, PluginError, nearest
 from mlgen.hard_process.reweighting_settings import ReweightingSettings, as_tables
 from mlgen.hard_process.settings import ProcessSettings
 from mlgen.particle_gun import ParticleGunSettings
+from mlgen.plugins import add_plugin_file
 from mlgen.stages import Settings, Stage
 from mlgen.validation.settings import ValidationSettings
 
@@ -178,6 +180,10 @@ class DetectorSection(ToolSection):
 class CardModel(_Section):
     """A whole card."""
 
+    plugins: Annotated[list[str], BeforeValidator(_as_list)] = Field(
+        default_factory=list,
+        description="Python files with plugins of your own; they are code, and are run. Above the first section",
+    )
     run: RunSection = RunSection()
     input: InputSection | None = None
     process: ProcessSettings | None = None
@@ -267,9 +273,15 @@ class Card:
             CardError: A key is unknown or a value is not allowed; names the line and what is allowed.
         """
         try:
-            return model.model_validate(dict(settings))
+            checked = model.model_validate(dict(settings))
         except ValidationError as error:
             raise _card_error(error, self.source, self.text, model, keys, self.changed, own) from error
+        for name, information in model.model_fields.items():
+            # What the author of a plugin has said of a setting (`pydantic.Field`).
+            if information.deprecated and name in checked.model_fields_set:
+                said = information.deprecation_message or "it will be gone"
+                warn(f"[{keys[0]}] {name} is deprecated: {said}", self.place(*keys, name))
+        return checked
 
 
 def load_card(path: Path) -> Card:
@@ -313,9 +325,24 @@ def card_from(
         CardError: As `load_card`.
     """
     try:
-        return Card(CardModel.model_validate(content), source, text, directory, changed or {})
+        card = Card(CardModel.model_validate(content), source, text, directory, changed or {})
     except ValidationError as error:
         raise _card_error(error, source, text, CardModel, (), changed or {}) from error
+    _warn_of_deprecated_keys(card, content)
+    for name in card.model.plugins:
+        # What it offers may be asked for from here on: its settings are checked against the card.
+        try:
+            add_plugin_file(card.path(name))
+        except PluginError as error:
+            raise PluginError(f"{card.place('plugins')}: plugins: {error}") from error
+    return card
+
+
+def _warn_of_deprecated_keys(card: Card, content: Mapping[str, Any], *keys: str) -> None:
+    for key, value in content.items():
+        warn_if_deprecated(".".join((*keys, key)), card.place(*keys, key))
+        if isinstance(value, Mapping):
+            _warn_of_deprecated_keys(card, value, *keys, key)
 
 
 def _card_error(

@@ -106,8 +106,8 @@ class EventWriter(abc.ABC):
 class EventFormat(abc.ABC):
     """One event format. Subclass it, and give an instance from the hook ``mlgen_event_formats``.
 
-    `name`, `summary` and `suffixes` have to be set. A name or suffix that another package offers too can no longer be
-    asked for: the error names both packages.
+    `name`, `summary`, `suffixes` and `contract_version` have to be set. A name or suffix that another package
+    offers too can no longer be asked for: the error names both packages.
     """
 
     #: Short name, as in ``--format lhe``.
@@ -116,6 +116,9 @@ class EventFormat(abc.ABC):
     summary: str
     #: File suffixes in lower case, without compression, the usual one first, for instance ``(".lhe",)``.
     suffixes: tuple[str, ...]
+    #: The version of the contracts that it was written for, as a number; not `mlgen.stages.CONTRACT_VERSION`, which is
+    #: that of whatever mlgen is installed.
+    contract_version: int
     #: Whether the format goes through a stream, so that compression, ``-`` and pipes work.
     streams: bool = True
     #: Whether it can hold shower-level events. One that cannot gets the hard events of a run that showers them.

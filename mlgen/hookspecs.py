@@ -150,6 +150,7 @@ class Tool:
         summary: One line for ``mlgen plugins``.
         requires: The extra that installs what it needs, for instance ``pythia8``.
         references: Papers, as ``arXiv:1234.56789``.
+        contract_version: As of a `Plugin`.
 
     Raises:
         TypeError: A field is of another type.
@@ -162,9 +163,11 @@ class Tool:
     summary: str
     requires: str = ""
     references: tuple[str, ...] = ()
+    contract_version: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
         what = _named("tool", self.name)
+        _require(what, "contract_version", self.contract_version, int)
         _require(what, "requires", self.requires, str)
         _check_common(what, self.factory, self.settings, self.summary, self.references, TOOL_KEYS)
 
@@ -425,7 +428,7 @@ def mlgen_matrix_elements() -> Iterable[Tool]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_matrix_elements():
-            yield Tool("mine", matrix_elements, MySettings, "amplitudes of my generator")
+            yield Tool("mine", matrix_elements, MySettings, "amplitudes of my generator", contract_version=1)
     """
 
 
@@ -506,7 +509,7 @@ def mlgen_parton_showers() -> Iterable[Tool]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_parton_showers():
-            yield Tool("mine", driver, ShowerSettings, "a dipole shower", requires="my-shower")
+            yield Tool("mine", driver, ShowerSettings, "a dipole shower", requires="my-shower", contract_version=1)
     """
 
 
@@ -565,10 +568,12 @@ def mlgen_detector_simulations() -> Iterable[Tool]:  # type: ignore[empty-body]
 
         @hookimpl
         def mlgen_detector_simulations():
-            yield Tool("mine", driver, DetectorSettings, "sampling calorimeter")
+            yield Tool("mine", driver, DetectorSettings, "sampling calorimeter", contract_version=1)
     """
 
 
+#: The hook of event formats.
+FORMAT_HOOK = f"{PROJECT}_event_formats"
 #: The hook of each stage.
 STAGE_HOOKS = {stage: f"{PROJECT}_{stage.value}" for stage in Stage}
 #: The hooks of the tools around the stages, with what they offer.

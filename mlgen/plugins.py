@@ -11,41 +11,30 @@ import contextlib
 import functools
 import importlib.metadata
 import os
-import re
 import sys
+import time
+import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pluggy
 
+import mlgen
 from mlgen import hookspecs
 from mlgen.errors import MlgenError, PluginError, PluginFailure, nearest
-from mlgen.hookspecs import PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
-from mlgen.stages import CONTRACT_VERSION, CONTRACTS, Contract, Stage
+from mlgen.hookspecs import FORMAT_HOOK, PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
+from mlgen.plugin_offers import check_contract_version, checked_format, checked_plugin, checked_tool
+from mlgen.plugin_sources import HOST_DISTRIBUTION, Source, check_host_requirement, read_plugin_file, source_of
+from mlgen.stages import CONTRACTS, Contract, Stage
 
 if TYPE_CHECKING:
     from mlgen.event_format import EventFormat
 
-HOST_DISTRIBUTION = "mlgen-hep"
 DISABLE_VARIABLE = "MLGEN_DISABLE_PLUGINS"
-FORMAT_HOOK = f"{PROJECT}_event_formats"
-#: Lower case, since that is what the ends of file names are compared in.
-_SUFFIX = re.compile(r"\.[^A-Z]+")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where something came from: distribution, its version, and the entry point."""
-
-    distribution: str
-    version: str
-    entry_point: str
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,7 @@ class LoadFailure:
     error: str
 
     def __str__(self) -> str:
-        return f"{self.source} (entry point '{self.source.entry_point}'): {self.error}"
+        return f"{self.source.place}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +70,97 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self._sources: dict[str, Source] = {}
+        self._offered: dict[tuple[str, str], list[Registered[Any]]] = {}
         self.failures: list[LoadFailure] = []
+        #: Seconds that each source took to load, hooks included.
+        self.seconds: dict[Source, float] = {}
         if entry_points is None:
             entry_points = importlib.metadata.entry_points(group=PROJECT)
         for entry_point in sorted(entry_points, key=lambda e: (e.name, e.value)):
-            source = _source(entry_point)
+            source = source_of(entry_point)
             if third_party or source.distribution == HOST_DISTRIBUTION:
-                self._load(entry_point, source)
+                with self.isolated(source):
+                    if source.distribution != HOST_DISTRIBUTION:
+                        check_host_requirement(entry_point)
+                    self._register(entry_point.load(), source)
 
-    def _load(self, entry_point: importlib.metadata.EntryPoint, source: Source) -> None:
-        name = f"{source.distribution}:{entry_point.name}"
+    def _register(self, module: object, source: Source) -> None:
+        name = f"{source.distribution}:{source.entry_point}"
         self._sources[name] = source
-        complete = False
-        with self.isolated(source):
-            module = entry_point.load()
+        try:
             self._pluggy.register(module, name)
-            self._pluggy.check_pending()
-            complete = True
-        if not complete and self._pluggy.get_plugin(name) is not None:
+            self._check_hooks(name)
+        except Exception:
             # A hook that pluggy refused would otherwise be held against every package that is loaded after it.
-            self._pluggy.unregister(name=name)
+            if self._pluggy.get_plugin(name) is not None:
+                self._pluggy.unregister(name=name)
+            del self._sources[name]
+            raise
+
+    def _check_hooks(self, name: str) -> None:
+        known = {hook for hook in vars(hookspecs) if hook.startswith(f"{PROJECT}_")}
+        for caller in self._pluggy.get_hookcallers(self._pluggy.get_plugin(name)) or ():
+            if caller.name not in known:
+                raise PluginError(
+                    f"it has the hook '{caller.name}', which mlgen {mlgen.__version__} does not know"
+                    f"{nearest(caller.name, known)}. Was it written for a newer mlgen?"
+                )
+        self._pluggy.check_pending()
+
+    def add_file(self, path: Path) -> Source:
+        """Load the plugins of a single file; one that is loaded already is not loaded again.
+
+        Raises:
+            PluginError: It cannot be loaded, something that it offers cannot be used, or it offers nothing.
+        """
+        path = path.absolute()
+        for source in self._sources.values():
+            if source.single_file and source.entry_point == str(path):
+                return source
+        with contextlib.redirect_stdout(sys.stderr):
+            begin = time.perf_counter()
+            module, source = read_plugin_file(path)
+            self.seconds[source] = time.perf_counter() - begin
+        if not _implements_hooks(module):
+            raise PluginError(f"{path}: {_no_hooks(module)}")
+        try:
+            self._register(module, source)
+        except (PluginError, pluggy.PluginValidationError) as error:
+            raise PluginError(f"{path}: {error}") from error
+        self._forget_offers()
+        offers: list[Registered[Any]] = [*self.event_formats]
+        for plugins in self.stage_plugins.values():
+            offers += plugins
+        for tools in self.tools.values():
+            offers += tools
+        failed = [failure for failure in self.failures if failure.source == source]
+        if failed or not any(offer.source == source for offer in offers):
+            self.remove_file(source)
+            problems = "\n".join(map(str, failed)) or f"{path}: its hooks offer nothing; a Plugin or Tool is expected"
+            raise PluginError(problems)
+        return source
+
+    def remove_file(self, source: Source) -> None:
+        """Forget the plugins of a single file."""
+        name = next(name for name, found in self._sources.items() if found == source)
+        self._pluggy.unregister(name=name)
+        del self._sources[name]
+        self.failures = [failure for failure in self.failures if failure.source != source]
+        self._offered = {key: offers for key, offers in self._offered.items() if key[1] != name}
+        self._forget_offers()
+
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """The single files that were loaded."""
+        return tuple(source for source in self._sources.values() if source.single_file)
+
+    def offers_of(self, source: Source) -> tuple[Plugin, ...]:
+        """The plugins of stages that a source offers."""
+        return tuple(r.offer for plugins in self.stage_plugins.values() for r in plugins if r.source == source)
+
+    def _forget_offers(self) -> None:
+        for name in ("stage_plugins", "tools", "event_formats"):
+            self.__dict__.pop(name, None)
 
     @contextlib.contextmanager
     def isolated(self, source: Source, what: str = "") -> Iterator[None]:
@@ -110,6 +170,7 @@ class PluginManager:
             source: The package.
             what: What of it is at work, for the failure.
         """
+        begin = time.perf_counter()
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
@@ -122,25 +183,36 @@ class PluginManager:
             # The same can go wrong for each of many files.
             if failure not in self.failures:
                 self.failures.append(failure)
+        finally:
+            self.seconds[source] = self.seconds.get(source, 0.0) + time.perf_counter() - begin
 
     def _offers(self, hook: str, check: Callable[[Any], T]) -> list[Registered[T]]:
         """Call a hook of every package; `check` returns what can be used, and raises for the rest."""
         found: list[Registered[T]] = []
         for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
-            source = self._sources[implementation.plugin_name]
-            offers: list[Any] = []
+            key = hook, implementation.plugin_name
+            if key not in self._offered:
+                self._offered[key] = self._called(implementation.function, self._sources[key[1]], check)
+            found += self._offered[key]
+        return found
+
+    def _called(
+        self, function: Callable[[], Iterable[Any]], source: Source, check: Callable[[Any], T]
+    ) -> list[Registered[T]]:
+        offers: list[Any] = []
+        with self.isolated(source):
+            offers.extend(function())
+        found: list[Registered[T]] = []
+        for offer in offers:
             with self.isolated(source):
-                offers.extend(implementation.function())
-            for offer in offers:
-                with self.isolated(source):
-                    found.append(Registered(check(offer), source))
+                found.append(Registered(check(offer), source))
         return found
 
     @functools.cached_property
     def stage_plugins(self) -> Mapping[Stage, tuple[Registered[Plugin], ...]]:
         """The plugins of each stage, by name."""
         return {
-            stage: tuple(sorted(self._offers(hook, functools.partial(_checked_plugin, stage)), key=_name))
+            stage: tuple(sorted(self._offers(hook, functools.partial(checked_plugin, stage)), key=_name))
             for stage, hook in STAGE_HOOKS.items()
         }
 
@@ -148,14 +220,14 @@ class PluginManager:
     def tools(self) -> Mapping[str, tuple[Registered[Tool], ...]]:
         """The tools of each kind (`mlgen.hookspecs.TOOL_HOOKS`), by name."""
         return {
-            kind: tuple(sorted(self._offers(hook, functools.partial(_checked_tool, kind)), key=_name))
+            kind: tuple(sorted(self._offers(hook, functools.partial(checked_tool, kind)), key=_name))
             for kind, hook in TOOL_HOOKS.items()
         }
 
     @functools.cached_property
     def event_formats(self) -> tuple[Registered[EventFormat], ...]:
         """The event formats, those of mlgen first."""
-        found = self._offers(FORMAT_HOOK, _checked_format)
+        found = self._offers(FORMAT_HOOK, checked_format)
         return tuple(sorted(found, key=lambda r: r.source.distribution != HOST_DISTRIBUTION))
 
     def conflicts(self) -> list[str]:
@@ -196,12 +268,7 @@ class PluginManager:
                 f"There is: {', '.join(known) or 'none'}{self.failure_advice()}"
             )
         found = _only(_plugins_called(stage, name), same)
-        version = found.offer.contract_version
-        if version != CONTRACT_VERSION:
-            raise PluginError(
-                f"{stage.value} plugin '{name}' of {found.source} was written for version {version} of the "
-                f"contracts; this mlgen speaks version {CONTRACT_VERSION}. Install a release of one that fits the other"
-            )
+        check_contract_version(found.offer.contract_version, f"{stage.value} plugin '{name}' of {found.source}")
         return found
 
     def classical(self, stage: Stage) -> Registered[Plugin]:
@@ -313,40 +380,6 @@ def _name(registered: Registered[Any]) -> str:
     return str(registered.offer.name)
 
 
-def _checked_plugin(stage: Stage, offer: object) -> Plugin:
-    if not isinstance(offer, Plugin):
-        raise PluginError(f"the hook {STAGE_HOOKS[stage]} gave {type(offer).__name__}; Plugin is expected")
-    if offer.stage is not stage:
-        raise PluginError(
-            f"'{offer.name}' says it is for {offer.stage.value}, but comes from the hook {STAGE_HOOKS[stage]}"
-        )
-    return offer
-
-
-def _checked_tool(kind: str, offer: object) -> Tool:
-    if not isinstance(offer, Tool):
-        raise PluginError(f"the hook {TOOL_HOOKS[kind]} gave {type(offer).__name__}; Tool is expected")
-    return offer
-
-
-def _checked_format(offer: object) -> EventFormat:
-    from mlgen.event_format import EventFormat
-
-    if not isinstance(offer, EventFormat):
-        raise PluginError(f"the hook {FORMAT_HOOK} gave {type(offer).__name__}; EventFormat is expected")
-    for field in ("name", "summary"):
-        value = getattr(offer, field, None)
-        if not (isinstance(value, str) and value.strip()):
-            raise PluginError(f"event format {type(offer).__name__}: {field} is {value!r}; a text is expected")
-    suffixes = getattr(offer, "suffixes", None)
-    if not (isinstance(suffixes, tuple) and all(isinstance(s, str) and _SUFFIX.fullmatch(s) for s in suffixes)):
-        raise PluginError(
-            f"event format '{offer.name}': suffixes is {suffixes!r}; a tuple of texts in lower case is expected, "
-            "each with its dot, for instance ('.lhe',)"
-        )
-    return offer
-
-
 def _plugins_called(stage: Stage, name: str) -> str:
     return f"{stage.value} plugins are called '{name}'"
 
@@ -362,7 +395,8 @@ def _formats_with(suffix: str) -> str:
 def _only(what: str, same: Sequence[Registered[T]]) -> Registered[T]:
     """Return the single one of those that share a name or suffix; refuse to choose between two."""
     if len(same) > 1:
-        raise PluginError(_conflict(what, same) + "; uninstall one, or switch third-party plugins off (--no-plugins)")
+        advice = "uninstall or rename one, or switch third-party plugins off (--no-plugins)"
+        raise PluginError(f"{_conflict(what, same)}; {advice}")
     return same[0]
 
 
@@ -370,13 +404,6 @@ def _conflict(what: str, same: Sequence[Registered[Any]]) -> str:
     if len({registered.offer.name for registered in same}) == 1:
         return f"{len(same)} {what}: from " + " and ".join(str(registered.source) for registered in same)
     return f"{len(same)} {what}: " + " and ".join(f"'{r.offer.name}' of {r.source}" for r in same)
-
-
-def _source(entry_point: importlib.metadata.EntryPoint) -> Source:
-    distribution = entry_point.dist
-    if distribution is None:
-        return Source("(unknown distribution)", "?", entry_point.name)
-    return Source(distribution.name, distribution.version, entry_point.name)
 
 
 def use_third_party(allowed: bool) -> contextlib.ExitStack:
@@ -405,3 +432,38 @@ def _set_disabled(value: str | None) -> None:
 def plugin_manager() -> PluginManager:
     """Return the plugins of this environment, loaded once. Heeds ``MLGEN_DISABLE_PLUGINS``."""
     return PluginManager(third_party=os.environ.get(DISABLE_VARIABLE, "") in ("", "0"))
+
+
+def add_plugin_file(path: Path) -> Source:
+    """Load the plugins of a single file, for the rest of this process; only what was named explicitly is loaded.
+
+    Args:
+        path: A Python file with functions decorated by `mlgen.hookspecs.hookimpl`. It is code, and is run.
+
+    Returns:
+        Where its plugins say that they come from.
+
+    Raises:
+        PluginError: It cannot be loaded, or offers nothing.
+    """
+    return plugin_manager().add_file(path)
+
+
+def forget_plugin_files() -> None:
+    """Forget the plugins of all single files."""
+    if plugin_manager.cache_info().currsize:
+        manager = plugin_manager()
+        for source in manager.files:
+            manager.remove_file(source)
+
+
+def _implements_hooks(module: types.ModuleType) -> bool:
+    return any(hasattr(value, f"{PROJECT}_impl") for value in vars(module).values())
+
+
+def _no_hooks(module: types.ModuleType) -> str:
+    plain = [name for name in vars(module) if name.startswith(f"{PROJECT}_")]
+    if plain:
+        return f"'{plain[0]}' is not decorated; write @hookimpl (from mlgen.hookspecs) above it"
+    hooks = ", ".join(STAGE_HOOKS.values())
+    return f"it has no hook: a function decorated with @hookimpl (from mlgen.hookspecs), for instance one of {hooks}"

@@ -36,9 +36,12 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 State = Mapping[str, npt.NDArray[Any]]
 
-#: Contract version that this host speaks. A plugin says with a number of its own which it was written for
+#: Newest version of the contracts. A plugin says with a number of its own which it was written for
 #: (`mlgen.hookspecs.Plugin`), so that it is noticed when the two differ.
 CONTRACT_VERSION = 1
+#: Every version of the contracts that this host speaks. One that it will not speak for long is among the
+#: `mlgen.deprecation.DEPRECATIONS`, as ``"contracts 1"``, one minor version before it goes.
+CONTRACT_VERSIONS: tuple[int, ...] = (CONTRACT_VERSION,)
 
 #: A setting whose pydantic field has ``json_schema_extra={USE_TIME: True}`` only matters when the model is used
 #: (device, number of integration steps): it may differ from the training's, and the card's value is taken.

@@ -344,7 +344,8 @@ def _compared(place: str, trained: Mapping[str, Any], said: Mapping[str, Any]) -
 
 
 def _release(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])
+    """Major and minor version; all of it where it is no version but the digest of a file."""
+    return tuple(version.partition("+")[0].split(".")[:2])
 
 
 def _combined_sha256(weights: bytes, record: bytes) -> str:

@@ -1,5 +1,7 @@
 import importlib
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # Read when numpy, scikit-learn and torch are imported: with more threads than free cores they are many times slower.
@@ -76,3 +78,27 @@ def fresh_plugin_manager(monkeypatch: pytest.MonkeyPatch):
     use_third_party(True)
     yield
     plugin_manager.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install packages as pip would: a module, and a dist-info with an entry point, on the path."""
+    modules = []
+
+    def install_package(distribution: str, code: str, version: str = "1.0", requires: Sequence[str] = ()) -> None:
+        module = distribution.replace("-", "_")
+        site = tmp_path / distribution
+        information = site / f"{module}-{version}.dist-info"
+        information.mkdir(parents=True)
+        metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        information.joinpath("METADATA").write_text(metadata)
+        information.joinpath("entry_points.txt").write_text(f"[mlgen]\nplugin = {module}\n")
+        site.joinpath(f"{module}.py").write_text(code)
+        monkeypatch.syspath_prepend(str(site))
+        importlib.invalidate_caches()
+        modules.append(module)
+
+    yield install_package
+    for module in modules:
+        sys.modules.pop(module, None)

@@ -50,7 +50,8 @@ def test_the_example_refuses_voxels_that_it_cannot_score(example):
 
 
 def registered(factory, requires: str = "") -> Registered[Tool]:
-    return Registered(Tool("mine", factory, Settings, "", requires=requires), Source("my-package", "2.0", "mine"))
+    offer = Tool("mine", factory, Settings, "", requires=requires, contract_version=1)
+    return Registered(offer, Source("my-package", "2.0", "mine"))
 
 
 def missing_import():

@@ -29,6 +29,7 @@ STAGE_OF = {hook: stage for stage, hook in STAGE_HOOKS.items()}
 
 class AnyFormat(EventFormat):
     name = "csv"
+    contract_version = 1
 
     def recognises(self, head):
         return False
@@ -126,7 +127,7 @@ PLUGIN = {
     "summary": "",
     "contract_version": 1,
 }
-TOOL = {"name": "mine", "factory": lambda: object, "settings": Settings, "summary": ""}
+TOOL = {"name": "mine", "factory": lambda: object, "settings": Settings, "summary": "", "contract_version": 1}
 COMMON = [
     ({"name": 3}, "has the name 3; a str is expected"),
     ({"name": " "}, "empty name"),
@@ -168,7 +169,12 @@ def test_a_plugin_with_a_wrong_field_is_refused(wrong, problem):
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
-    [*COMMON, ({"requires": None}, "requires is None; str is expected"), ({"settings": ProgramKey}, "'program'")],
+    [
+        *COMMON,
+        ({"requires": None}, "requires is None; str is expected"),
+        ({"contract_version": None}, "'mine': contract_version is None; int is expected"),
+        ({"settings": ProgramKey}, "'program'"),
+    ],
 )
 def test_a_tool_with_a_wrong_field_is_refused(wrong, problem):
     Tool(**TOOL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import os
@@ -45,6 +44,7 @@ class SomeFormat(EventFormat):
     name = "some"
     summary = "some events"
     suffixes = (".some",)
+    contract_version = 1
     {more}
 
     def recognises(self, head):
@@ -67,7 +67,7 @@ from mlgen.stages import Settings
 
 @hookimpl
 def mlgen_parton_showers():
-    yield Tool("dipoles", lambda: object, Settings, "a shower")
+    yield Tool("dipoles", lambda: object, Settings, "a shower", contract_version=1)
 """
 
 
@@ -78,30 +78,6 @@ def keep_all(
     more=", contract_version=1",
 ):
     return KEEP_ALL.format(name=name, stage=stage, factory=factory, more=more)
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install packages as pip would: a module, and a dist-info with an entry point, on the path."""
-    modules = []
-
-    def install_package(distribution: str, code: str, version: str = "1.0") -> None:
-        module = distribution.replace("-", "_")
-        site = tmp_path / distribution
-        information = site / f"{module}-{version}.dist-info"
-        information.mkdir(parents=True)
-        information.joinpath("METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
-        )
-        information.joinpath("entry_points.txt").write_text(f"[mlgen]\nplugin = {module}\n")
-        site.joinpath(f"{module}.py").write_text(code)
-        monkeypatch.syspath_prepend(str(site))
-        importlib.invalidate_caches()
-        modules.append(module)
-
-    yield install_package
-    for module in modules:
-        sys.modules.pop(module, None)
 
 
 @pytest.fixture(autouse=True)
@@ -288,6 +264,8 @@ BROKEN_FORMATS = {
     "no-name": ("del name", "SomeFormat: name is None; a text is expected"),
     "empty-name": ("name = ''", "SomeFormat: name is ''"),
     "no-summary": ("del summary", "SomeFormat: summary is None"),
+    "no-version": ("del contract_version", "contract_version is None; the number of the version of the contracts"),
+    "other-version": ("contract_version = 7", "'some' was written for version 7 of the contracts; mlgen 0.1.0 speaks"),
     "no-suffixes": ("del suffixes", "'some': suffixes is None; a tuple of texts in lower case"),
     "suffixes-as-text": ("suffixes = '.some'", "suffixes is '.some'"),
     "suffix-without-dot": ("suffixes = ('some',)", "suffixes is ('some',)"),

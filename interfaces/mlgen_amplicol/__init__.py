@@ -29,4 +29,5 @@ def mlgen_matrix_elements() -> Iterator[Tool]:
         settings=AmplicolSettings,
         summary="any tree-level process of the Standard Model in full colour; generated once, then cached",
         requires="amplicol",
+        contract_version=1,
     )

@@ -31,4 +31,5 @@ def mlgen_detector_simulations() -> Iterator[Tool]:
         summary="a sampling calorimeter in Geant4; e-, e+ and photons also without Geant4's data files",
         requires="geant4",
         references=("doi:10.1016/S0168-9002(03)01368-8", "doi:10.1016/j.nima.2016.06.125"),
+        contract_version=1,
     )

@@ -29,4 +29,5 @@ def mlgen_matrix_elements() -> Iterator[Tool]:
         settings=UmamiSettings,
         summary="matrix elements that MadGraph 7 made, or any other library with the UMAMI interface",
         references=("arXiv:2602.06895", "arXiv:2507.21039"),
+        contract_version=1,
     )

@@ -31,4 +31,5 @@ def mlgen_parton_showers() -> Iterator[Tool]:
         "a core",
         requires="pythia8",
         references=("arXiv:2203.11601",),
+        contract_version=1,
     )

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import click
@@ -24,6 +25,8 @@ COMMANDS = {
     "convert": "Convert event files to another format.",
     "info": "Say what is in a file of events or showers.",
     "plugins": "List the plugins of this environment.",
+    "new-plugin": "Write a package with a plugin to start from.",
+    "check-plugin": "Check that a plugin keeps the rules of its stage.",
     "init": "Write a commented card to start from.",
 }
 
@@ -68,10 +71,18 @@ def cli(debug: bool, no_plugins: bool) -> None:
     mlgen convert events.lhe.gz events.root
     mlgen validate truth.lhe.gz new.lhe.gz                is it right? a report
     """  # noqa: D301 - click wants a real \b
+    context = click.get_current_context()
+    context.call_on_close(_forget_plugin_files)
     if no_plugins:
         from mlgen.plugins import use_third_party
 
-        click.get_current_context().with_resource(use_third_party(False))
+        context.with_resource(use_third_party(False))
+
+
+def _forget_plugin_files() -> None:
+    """Single files are for the command that names them: another one in this process does not see them."""
+    if (plugins := sys.modules.get("mlgen.plugins")) is not None:
+        plugins.forget_plugin_files()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -89,6 +100,26 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", category=FutureWarning, module="mlgen")
+        _show_deprecations()
+        return _called(arguments, debug)
+
+
+def _show_deprecations() -> None:
+    """Show what will go as a message to the user, once each; other warnings are shown as they were."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *others: Any, **more: Any) -> None:
+        if category.__name__ == "MlgenDeprecationWarning":
+            click.echo(f"mlgen: warning: {message}", err=True)
+        else:
+            usual(message, category, *others, **more)
+
+    warnings.showwarning = show
+
+
+def _called(arguments: list[str], debug: bool) -> int:
     try:
         # Outside its standalone mode, click returns the code of an `Exit`.
         code = cli.main(args=arguments, prog_name="mlgen", standalone_mode=False)

@@ -10,7 +10,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
+
 from mlgen.card import COMMAND_LINE, Card, card_from, load_card
+from mlgen.cli.options import PLUGIN_FILES
 from mlgen.errors import UserError
 from mlgen.hookspecs import PLUGIN_KEYS, SAMPLER_KEYS
 from mlgen.particle_gun import ENERGY_KEYS
@@ -43,6 +46,7 @@ def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, A
         text = load_card(path).text
         content, name, directory = tomllib.loads(text), str(path), path.parent
     before = copy.deepcopy(content)
+    _add_plugin_files(content)
     left_out = _other_sampler(content, overrides)
     _override(content, overrides)
     changed = {} if name == COMMAND_LINE else _changes(before, content)
@@ -62,6 +66,17 @@ def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, A
         absent = {f"phase_space.{key}": None for key in left_out if key not in content["phase_space"]}
         card = dataclasses.replace(card, remarks=(remark,), changed={**changed, **absent})
     return _relocated(card, base)
+
+
+def _add_plugin_files(content: dict[str, Any]) -> None:
+    """Name the files of ``--plugin`` in the card, so that what it says is all that is needed to run it again."""
+    context = click.get_current_context(silent=True)
+    if context is None or not (files := context.meta.get(PLUGIN_FILES)):
+        return
+    named = content.get("plugins", [])
+    named = [named] if isinstance(named, str) else named
+    if isinstance(named, list):
+        content["plugins"] = [*named, *(name for name in files if name not in named)]
 
 
 def _other_sampler(content: dict[str, Any], overrides: dict[str, Any]) -> list[str]:
@@ -178,8 +193,10 @@ def _keys_and_value(setting: str) -> tuple[list[str], str]:
 
 
 def _as_toml(content: dict[str, Any]) -> str:
-    lines = []
+    lines = [f"{key} = {json.dumps(value)}" for key, value in content.items() if not isinstance(value, dict)]
     for section, values in content.items():
+        if not isinstance(values, dict):
+            continue
         lines.append(f"[{section}]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"

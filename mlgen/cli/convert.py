@@ -18,6 +18,7 @@ from mlgen.cli import options
 @options.input_format
 @options.output_format
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     files: tuple[str, ...],

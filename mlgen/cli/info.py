@@ -26,6 +26,7 @@ SHOWN_VARIATIONS = 8
 @click.option("--geometry", metavar="FILE", type=click.Path(path_type=Path), help="Binning of showers (XML or JSON).")
 @click.option("--particle", metavar="NAME", help="Incident particle of showers: photon, electron, pion.")
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     files: tuple[str, ...],

@@ -41,6 +41,7 @@ SHOWN = 10
 @click.option("--retrain", is_flag=True, help="Train again although a model is there.")
 @options.force
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     card: str,

@@ -8,6 +8,9 @@ import click
 
 from mlgen.cli import options
 
+#: Seconds for loading a package that users of every command would notice.
+SLOW = 0.5
+
 if TYPE_CHECKING:
     from mlgen.hookspecs import Plugin
     from mlgen.plugins import PluginManager, Registered
@@ -15,14 +18,21 @@ if TYPE_CHECKING:
 
 @click.command("plugins")
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(as_json: bool) -> None:
     """List the plugins of this environment, and the packages that could not be loaded."""
+    import mlgen
     from mlgen.cli.terminal import print_json
+    from mlgen.plugin_offers import version_problem
+    from mlgen.plugin_sources import HOST_DISTRIBUTION
     from mlgen.plugins import plugin_manager
+    from mlgen.stages import CONTRACT_VERSIONS
 
     manager = plugin_manager()
     content: dict[str, Any] = {
+        "mlgen": mlgen.__version__,
+        "contract_versions": list(CONTRACT_VERSIONS),
         "stages": {
             stage.value: [
                 {
@@ -32,6 +42,9 @@ def command(as_json: bool) -> None:
                     "version": registered.source.version,
                     "summary": registered.offer.summary,
                     "references": list(registered.offer.references),
+                    "capabilities": sorted(capability.value for capability in registered.offer.capabilities),
+                    "contract_version": registered.offer.contract_version,
+                    "problem": version_problem(registered.offer.contract_version) or "",
                 }
                 # Schemas take their time, and only programs read them.
                 | ({"settings": _settings(manager, registered)} if as_json else {})
@@ -63,7 +76,13 @@ def command(as_json: bool) -> None:
             for registered in manager.event_formats
         ],
         "conflicts": manager.conflicts(),
-        "failures": [str(failure) for failure in manager.failures],
+    }
+    # After everything was called, so that it is all there.
+    content["failures"] = [str(failure) for failure in manager.failures]
+    content["slow"] = {
+        source.place: round(seconds, 1)
+        for source, seconds in manager.seconds.items()
+        if seconds > SLOW and source.distribution != HOST_DISTRIBUTION
     }
     if as_json:
         print_json(content)
@@ -83,6 +102,8 @@ def _settings(manager: PluginManager, registered: Registered[Plugin]) -> dict[st
 
 
 def _show(content: dict[str, Any]) -> None:
+    from mlgen.plugin_offers import spoken_versions
+
     for stage, plugins in content["stages"].items():
         click.echo(stage)
         for plugin in plugins:
@@ -90,6 +111,10 @@ def _show(content: dict[str, Any]) -> None:
             source = f"{plugin['distribution']} {plugin['version']}"
             click.echo(f"  {plugin['name']:<14} {plugin['exactness']:<12} {source}")
             click.echo(f"  {'':<14} {plugin['summary']}{references}")
+            if plugin["capabilities"]:
+                click.echo(f"  {'':<14} can do: {', '.join(plugin['capabilities'])}")
+            if plugin["problem"]:
+                click.echo(f"  {'':<14} cannot be used: {plugin['problem']}")
         if not plugins:
             click.echo("  none")
     for kind, tools in content["tools"].items():
@@ -104,3 +129,7 @@ def _show(content: dict[str, Any]) -> None:
         click.echo(f"conflict: {conflict}")
     for failure in content["failures"]:
         click.echo(f"not loaded: {failure}")
+    for place, seconds in content["slow"].items():
+        advice = "heavy imports belong into the factories, which are called when a card asks"
+        click.echo(f"slow: {place} took {seconds} s to load; {advice}")
+    click.echo(f"contracts: {spoken_versions()}")

@@ -67,6 +67,7 @@ _PAYS_FROM = "pays_from_true_weight_us"
 @options.input_format
 @options.output_format
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     source: tuple[str, ...],

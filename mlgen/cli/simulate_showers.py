@@ -44,6 +44,7 @@ class _EnergyRange(click.ParamType):  # type: ignore[type-arg]
 @click.option("--resume", is_flag=True, help="Go on from where an interrupted run of the same settings was.")
 @options.force
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     card: str | None,

@@ -18,6 +18,7 @@ from mlgen.cli import options
 @click.option("--retrain", is_flag=True, help="Train again although a model is there.")
 @options.on_error
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(card: str, retrain: bool, as_json: bool, **overrides: Any) -> None:
     """Train the model that a card names and save it in the card's model folder.

@@ -67,6 +67,7 @@ SHOWN_SEPARATIONS = 6
 @options.on_error
 @options.input_format
 @options.as_json
+@options.plugin_files
 @options.debug
 def command(
     sources: tuple[str, ...],

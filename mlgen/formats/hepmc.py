@@ -36,6 +36,7 @@ class HepMC3(EventFormat):
     name = "hepmc3"
     summary = "HepMC3 ASCII events"
     suffixes = (".hepmc3", ".hepmc")
+    contract_version = 1
 
     def recognises(self, head: bytes) -> bool:
         """Look for the line with which HepMC3 begins its listing."""
@@ -68,6 +69,7 @@ class HepMC2(EventFormat):
     name = "hepmc2"
     summary = "HepMC2 ASCII events (IO_GenEvent)"
     suffixes = (".hepmc2",)
+    contract_version = 1
 
     def recognises(self, head: bytes) -> bool:
         """Look for the line with which HepMC2 begins its listing."""

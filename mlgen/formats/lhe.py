@@ -22,6 +22,7 @@ class LesHouches(EventFormat):
     name = "lhe"
     summary = "Les Houches event file"
     suffixes = (".lhe", ".lhef")
+    contract_version = 1
     shower_level = False
 
     def recognises(self, head: bytes) -> bool:

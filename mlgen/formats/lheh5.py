@@ -1,14 +1,14 @@
 """LHEH5: Les Houches events in HDF5, as Sherpa, Pepper and Pythia 8 read and write them, version 2.
 
-============  ===================================================================================================
-``init``      the ten numbers of ``<init>``
-``procInfo``  one row a process, with ``npLO`` and ``npNLO``, which `RunInfo.foreign` keeps under ``lheh5``
-``events``    one row an event: pid, nparticles, start, trials, scale, fscale, rscale, aqed, aqcd, NOMINAL and one
-              column for each named weight
-``particles`` one row a particle, all events in a row
+==============  ===================================================================================================
+``init``        the ten numbers of ``<init>``
+``procInfo``    one row a process, with ``npLO`` and ``npNLO``, which `RunInfo.foreign` keeps under ``lheh5``
+``events``      one row an event: pid, nparticles, start, trials, scale, fscale, rscale, aqed, aqcd, NOMINAL and one
+                column for each named weight
+``particles``   one row a particle, all events in a row
 ``xml/header``  header blocks and ``<initrwgt>``, where there are named weights (as pylhe writes it)
-``mlgen``     what LHEH5 has no place for: the run information as JSON, comments and tag attributes
-============  ===================================================================================================
+``mlgen``       what LHEH5 has no place for: the run information as JSON, comments and tag attributes
+==============  ===================================================================================================
 
 ``trials`` becomes an attribute of the event's tag when it is read (``<event trials="3.0">``), ``fscale`` and ``rscale``
 become a line ``<scales fscale="..." rscale="..."/>`` after the particles, and both become columns again when they are
@@ -36,6 +36,7 @@ class LesHouchesHDF5(EventFormat):
     name = "lheh5"
     summary = "Les Houches events in HDF5 (LHEH5)"
     suffixes = (".lheh5", ".hdf5", ".h5")
+    contract_version = 1
     shower_level = False
     streams = False
 

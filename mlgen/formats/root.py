@@ -55,6 +55,7 @@ class RootTree(EventFormat):
     name = "root"
     summary = "ROOT file with a TTree of flat and jagged branches"
     suffixes = (".root",)
+    contract_version = 1
     streams = False
     holds_cells = True
 
@@ -77,6 +78,7 @@ class RootNTuple(RootTree):
     name = "rntuple"
     summary = "ROOT file with an RNTuple, for ROOT 6.34 and later"
     suffixes = (".rntuple.root",)
+    contract_version = 1
 
     def recognises(self, head: bytes) -> bool:
         """Leave recognising to `RootTree`, whose reader takes both: they begin with the same bytes."""

@@ -27,4 +27,5 @@ def mlgen_matrix_elements() -> Iterator[Tool]:
         factory=_closed_forms,
         settings=ClosedFormSettings,
         summary="Drell-Yan with photon, Z, W and Z'; two or three partons from two by the strong interaction",
+        contract_version=1,
     )

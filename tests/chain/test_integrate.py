@@ -290,7 +290,7 @@ def own_source(monkeypatch):
     """A source of matrix elements besides those of the environment, and only that of the closed forms."""
     manager = plugin_manager()
     source = Source("own-package", "2.1", "own")
-    own = Registered(Tool("own", lambda: OwnSource, OwnSettings, "fails"), source)
+    own = Registered(Tool("own", lambda: OwnSource, OwnSettings, "fails", contract_version=1), source)
     closed = [tool for tool in manager.tools["matrix_elements"] if tool.offer.name == "closed-form"]
     monkeypatch.setitem(manager.tools, "matrix_elements", (*closed, own))
 

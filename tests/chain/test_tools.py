@@ -17,7 +17,8 @@ from mlgen.stages import Settings
 
 
 def tool(distribution: str, requires: str = "herwig7") -> Registered[Tool]:
-    return Registered(Tool("mine", object, Settings, "", requires=requires), Source(distribution, "2.0", "mine"))
+    offer = Tool("mine", object, Settings, "", requires=requires, contract_version=1)
+    return Registered(offer, Source(distribution, "2.0", "mine"))
 
 
 @pytest.mark.parametrize(
