@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Processes that share the tests: as many as there are processors, eight at most ('make tests WORKERS=0': none but this).
 WORKERS ?= auto
 
-.PHONY: demo test lint types tests format clean
+.PHONY: demo test lint types tests docs format clean
 
 ## Run the main job on an example card, and look at what came out.
 demo: $(INSTALLED)
@@ -38,6 +38,11 @@ types: $(INSTALLED)
 
 tests: $(INSTALLED)
 	$(BIN)/pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+
+## Build the documentation: build/docs/index.html. Warnings are errors; 'make test' builds it, too, and runs its examples.
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs build/docs
+	@echo "Open build/docs/index.html"
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

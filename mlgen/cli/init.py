@@ -12,6 +12,8 @@ CARD = """\
 # A card of mlgen: the stages of the chain, in order. What is not here is not replaced.
 # Paths are relative to this file. Run it with:  mlgen run {name}
 
+# plugins = ["my_plugin.py"]    # plugins of your own, each in a single file: code that is run
+
 [run]
 seed = 1                        # one seed for everything: the same seed gives the same bytes
 events = 20_000                 # events to generate; without [generator]: events to read

@@ -25,6 +25,8 @@ _CARD = """\
 #   mlgen integrate {name}    its cross section
 #   mlgen run {name}          events
 
+# plugins = ["my_plugin.py"]    # plugins of your own, each in a single file: code that is run
+
 [run]
 seed = 1                        # one seed for everything: the same seed gives the same bytes
 events = 10_000                 # events to write
