@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -110,14 +111,20 @@ def read_plugin_file(path: Path) -> tuple[ModuleType, Source]:
     try:
         # What was read is what is run, and what the digest tells of.
         exec(compile(content, str(path), "exec"), vars(module))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         del sys.modules[name]
-        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
-            raise  # a signal (`mlgen.cli.main`)
+        if is_interruption(error):
+            raise
         raise PluginError(f"{place_of(error, path)}: {type(error).__name__}: {error}") from error
     version = getattr(module, "__version__", None)
     version = f"{version}+sha256.{digest}" if isinstance(version, str) else f"sha256.{digest}"
     return module, Source(f"{path.name} (single file)", version, str(path), single_file=True)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Tell whether an exception is meant for the whole program: an interrupt, or a signal (`mlgen.cli.main`)."""
+    signals = (128 + signal.SIGTERM, 128 + signal.SIGHUP)
+    return isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in signals)
 
 
 def place_of(error: BaseException, path: Path) -> str:

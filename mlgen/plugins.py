@@ -26,7 +26,14 @@ from mlgen import hookspecs
 from mlgen.errors import MlgenError, PluginError, PluginFailure, nearest
 from mlgen.hookspecs import FORMAT_HOOK, PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
 from mlgen.plugin_offers import check_contract_version, checked_format, checked_plugin, checked_tool
-from mlgen.plugin_sources import HOST_DISTRIBUTION, Source, check_host_requirement, read_plugin_file, source_of
+from mlgen.plugin_sources import (
+    HOST_DISTRIBUTION,
+    Source,
+    check_host_requirement,
+    is_interruption,
+    read_plugin_file,
+    source_of,
+)
 from mlgen.stages import CONTRACTS, Contract, Stage
 
 if TYPE_CHECKING:
@@ -103,7 +110,7 @@ class PluginManager:
             if caller.name not in known:
                 raise PluginError(
                     f"it has the hook '{caller.name}', which mlgen {mlgen.__version__} does not know"
-                    f"{nearest(caller.name, known)}. Was it written for a newer mlgen?"
+                    f"{nearest(caller.name, known) or '.'} Was it written for a newer mlgen?"
                 )
         self._pluggy.check_pending()
 
@@ -174,11 +181,12 @@ class PluginManager:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
-        except (Exception, SystemExit) as error:  # kept and shown as a failure
-            if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
-                # A signal that came in between (`mlgen.cli.main`): it is meant for the whole program.
+        except BaseException as error:  # kept and shown as a failure
+            if is_interruption(error):
                 raise
             problem = str(error) if isinstance(error, MlgenError) else f"{type(error).__name__}: {error}"
+            if isinstance(error, TypeError) and "Plugin.__init__() got an unexpected" in problem:
+                problem += f" (this is mlgen {mlgen.__version__}; was it written for a newer one?)"
             failure = LoadFailure(source, f"{what}: {problem}" if what else problem)
             # The same can go wrong for each of many files.
             if failure not in self.failures:

@@ -154,6 +154,12 @@ def test_built_in_plugins_register_as_a_stranger_would():
 BROKEN = {
     "import-error": ("import surely_not_installed", "ModuleNotFoundError: No module named 'surely_not_installed'"),
     "system-exit": ("raise SystemExit('bye')", "SystemExit: bye"),
+    "exit-code-that-is-no-signal": ("raise SystemExit(200)", "SystemExit: 200"),
+    "other-exception": ("class Stop(BaseException): ...\nraise Stop('no more')", "Stop: no more"),
+    "argument-of-a-newer-host": (
+        keep_all(more=", contract_version=1, accelerators=3"),
+        "unexpected keyword argument 'accelerators' (this is mlgen 0.1.0; was it written for a newer one?)",
+    ),
     "syntax-error": ("def", "SyntaxError"),
     "own-error": ("raise ZeroDivisionError('by zero')", "ZeroDivisionError: by zero"),
     "hook-raises": (

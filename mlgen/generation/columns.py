@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.events import INTEGER_COLUMNS, EventBatch, FloatArray
-from mlgen.generation.topology_labels import DrawnLabels
+from mlgen.generation.drawn_labels import DrawnLabels
 from mlgen.representation import EVENT_NUMBERS, DecodedEvents, Topology
 
 BoolArray = npt.NDArray[np.bool_]

@@ -17,6 +17,7 @@ from mlgen.events import EventBatch, FloatArray
 from mlgen.generation.columns import GeneratedColumns
 from mlgen.generation.correction import learn_discriminators
 from mlgen.generation.density import FamilyDensity, PointDensity, block_dimensions
+from mlgen.generation.drawn_labels import DrawnLabels
 from mlgen.generation.families import Family, FamilyEvents
 from mlgen.generation.fitting import Course, Data, fit_density
 from mlgen.generation.learned_state import generator_from_state, generator_state
@@ -27,7 +28,6 @@ from mlgen.generation.normalisation import event_weight, generated_run_info, res
 from mlgen.generation.nuisance import nominal
 from mlgen.generation.selection import selected
 from mlgen.generation.settings import LearnedGeneratorSettings
-from mlgen.generation.topology_labels import DrawnLabels
 from mlgen.representation import DecodedEvents, Topology, collected, represent
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.stages import EventGenerator, ProgressCallback, Settings, State, TrainingReport, no_progress

@@ -16,10 +16,11 @@ from mlgen.events import FloatArray
 from mlgen.generation.bayesian import fit_posterior
 from mlgen.generation.density import FamilyDensity
 from mlgen.generation.discriminator import Discriminator, discriminator_inputs
+from mlgen.generation.drawn_labels import DrawnLabels
 from mlgen.generation.families import Family, FamilyEvents, family_events, find_families
 from mlgen.generation.fitting import Data
 from mlgen.generation.nuisance import Nuisance, nominal
-from mlgen.generation.topology_labels import DrawnLabels, TopologyLabels
+from mlgen.generation.topology_labels import TopologyLabels
 from mlgen.representation import Representation, Topology, TopologyEvents
 from mlgen.stages import Progress, ProgressCallback
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.events import EventBatch, FloatArray
-from mlgen.generation.topology_labels import DrawnLabels
+from mlgen.generation.drawn_labels import DrawnLabels
 from mlgen.representation import EVENT_NUMBERS, Topology
 from mlgen.representation.canonical_rows import is_jet, order_by_pt
 

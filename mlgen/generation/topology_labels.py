@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlgen.events import FloatArray
+from mlgen.generation.drawn_labels import DrawnLabels
 from mlgen.generation.label_network import LabelNetwork
 from mlgen.representation import Topology, TopologyEvents
 from mlgen.representation.labels import one_hot
@@ -22,19 +23,6 @@ _BATCH, _LEARNING_RATE = 1024, 2e-3
 #: Events of a flavour label from which on its colour flows get the frequencies of the training.
 _FREQUENT = 100
 _KINDS = ("flavour", "color", "spin")
-
-
-@dataclass(frozen=True)
-class DrawnLabels:
-    """Labels of events, ``(n,)`` each, as `mlgen.representation.Labels` numbers them."""
-
-    flavour: IntArray
-    color: IntArray
-    spin: IntArray
-
-    def of(self, chosen: npt.NDArray[Any]) -> DrawnLabels:
-        """Those of some events."""
-        return DrawnLabels(self.flavour[chosen], self.color[chosen], self.spin[chosen])
 
 
 @dataclass(frozen=True)
