@@ -1,0 +1,1 @@
+"""Hard events from Gaussian mixtures that boosted trees correct, as a generator of mlgen."""

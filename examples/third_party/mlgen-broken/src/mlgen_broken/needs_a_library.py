@@ -1,0 +1,14 @@
+"""Imports a library that is not installed, at the top."""
+
+import surely_not_installed_anywhere  # noqa: F401
+
+from mlgen.hookspecs import Plugin, hookimpl
+from mlgen.stages import Exactness, Settings, Stage
+
+
+@hookimpl
+def mlgen_generator():
+    """Offer `quantum`, which nobody gets to see."""
+    yield Plugin(
+        "quantum", Stage.GENERATOR, object, Settings, Exactness.APPROXIMATE, "never loaded", contract_version=1
+    )

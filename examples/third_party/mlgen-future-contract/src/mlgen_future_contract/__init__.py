@@ -1,0 +1,1 @@
+"""Plugins for version 2 of the contracts."""
