@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -10,18 +11,23 @@ import numpy as np
 from mlgen.stages import (
     AmplitudeProcess,
     AmplitudeSurrogate,
+    Capability,
     FloatArray,
     ProgressCallback,
+    Stage,
     TrainingReport,
     no_progress,
 )
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.rules import Arrays, require, require_array, require_refusal, require_same, unchanged
 from mlgen.testing.samples import scattering_amplitudes
+from mlgen.testing.statement import not_applicable, states_rules
+from mlgen.testing.traps import Trap
 
 SurrogateT = TypeVar("SurrogateT", bound=AmplitudeSurrogate)
 
 
+@states_rules
 class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
     """Tests for an `mlgen.stages.AmplitudeSurrogate`.
 
@@ -29,6 +35,7 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
         training_points: Points of the training.
     """
 
+    stage = Stage.AMPLITUDE
     training_points: ClassVar[int] = 1000
 
     def sample(self) -> tuple[AmplitudeProcess, FloatArray, FloatArray]:
@@ -53,8 +60,14 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             "members": implementation.predict_members(chosen),
         }
 
+    def trapped(self, trap: Trap) -> Iterator[tuple[str, Callable[[], object]]]:
+        """A training whose progress callback raises."""
+        yield "a progress callback that raises", lambda: self.learn(self.make(), self.rng(), trap.progress)
+
     def test_prediction_has_the_right_shape(self) -> None:
-        """A value and two standard deviations that are not negative, for each point."""
+        """`predict` gives a value and two standard deviations that are not negative for each point, also for none, as
+        doubles.
+        """
         for n in (0, 1, 100):
             prediction = self.ready().predict(self.sample()[1][:n])
             for name in ("value", "systematic", "statistical"):
@@ -63,7 +76,7 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             require(np.all(prediction.statistical >= 0), "a statistical standard deviation must not be negative")
 
     def test_prediction_is_a_function_of_the_momenta(self) -> None:
-        """Asking twice gives the same answer, and the neighbours in a batch do not matter."""
+        """Predicting twice gives the same values, and the other points of a batch do not matter."""
         momenta = self.sample()[1][:20]
         ready = self.ready()
         first, second = ready.predict(momenta), ready.predict(momenta)
@@ -75,7 +88,11 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
         )
 
     def test_members_are_the_same_networks_in_every_call(self) -> None:
-        """As many columns as there are members, positive and not all alike; a column does not change with the batch."""
+        """`predict_members` has a column for each member; the columns are not all alike, and each is the same network
+        in every call.
+        """
+        if not self.claims(Capability.MEMBERS):
+            not_applicable("the plugin does not claim to have members")
         momenta = self.sample()[1][:30]
         ready = self.ready()
         columns = ready.predict_members(momenta)
@@ -84,6 +101,22 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
         require(np.allclose(parts, columns, rtol=1e-4, atol=0), "a member has to be the same network in every call")
         if ready.members > 1:
             require(np.ptp(columns, axis=1).max() > 0, "the members are all alike")
+
+    def test_members_are_there_where_it_says_so(self) -> None:
+        """A plugin with the capability MEMBERS has one member or more; one without it has none, and `predict_members`
+        gives no column.
+        """
+        ready = self.ready()
+        members = ready.members
+        if self.claims(Capability.MEMBERS):
+            require(members > 0, f"the plugin claims to have members (Capability.MEMBERS), but members is {members}")
+            return
+        said = (
+            "the plugin does not claim to have members; register it with capabilities=frozenset({Capability.MEMBERS})"
+        )
+        require(members == 0, f"members is {members}; {said}, or let it be 0")
+        columns = ready.predict_members(self.sample()[1][:3])
+        require(columns.shape == (3, 0), f"predict_members() gave shape {columns.shape} for 3 points; {said}")
 
     def test_like_particles_in_any_order(self) -> None:
         """Exchanging two particles of one kind on one side changes the prediction by rounding at most."""
@@ -117,9 +150,12 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             implementation = self.make()
             implementation.train(process, momenta, values, self.rng())
             implementation.predict(momenta)
+            implementation.predict_members(momenta)
 
     def test_bad_training_data_are_refused(self) -> None:
-        """NaN, nothing at all and arrays that do not belong together are errors."""
+        """Training on NaN, on values that are not positive, on nothing, on too few points and on arrays that do not
+        belong together is an error in words.
+        """
         process, momenta, values = self.sample()
         momenta_with_nan, values_with_nan, values_with_zero = momenta.copy(), values.copy(), values.copy()
         momenta_with_nan[3, 1, 2] = np.nan
@@ -138,7 +174,7 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             require_refusal(partial(self.make().train, process, points, targets, self.rng()), what)
 
     def test_bad_momenta_are_refused(self) -> None:
-        """NaN and momenta of another shape than the training's are errors."""
+        """Predicting for NaN, and for momenta of another shape than the training's, is an error in words."""
         momenta = self.sample()[1][:5]
         for wrong, what in (
             (momenta * np.nan, "predicting for NaN"),

@@ -5,43 +5,103 @@ from __future__ import annotations
 import abc
 import json
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-import pytest
 from pydantic import ValidationError
 
 from mlgen.errors import ModelError
-from mlgen.plugins import plugin_manager
-from mlgen.stages import Contract, Progress, ProgressCallback, Settings, TrainingReport, no_progress
+from mlgen.hookspecs import Plugin
+from mlgen.plugins import Registered, plugin_manager
+from mlgen.stages import (
+    CONTRACTS,
+    Capability,
+    Contract,
+    Exactness,
+    Progress,
+    ProgressCallback,
+    Settings,
+    Stage,
+    TrainingReport,
+    no_progress,
+)
 from mlgen.store import state_from_bytes, state_to_bytes
+from mlgen.testing.memory import require_no_growth
+from mlgen.testing.pickles import disguised_pickle, unpickled
 from mlgen.testing.rules import (
     Arrays,
     require,
     require_different,
     require_refusal,
     require_same,
-    untouched_global_randomness,
+    touched_global_randomness,
 )
+from mlgen.testing.statement import cases_of, not_applicable, states_rules
+from mlgen.testing.traps import InterruptedByTheKit, RaisedByTheKit, Trap
 
 ImplementationT = TypeVar("ImplementationT", bound=Contract)
 
+#: Kinds of NumPy's types that are numbers.
+_NUMBERS = "biufc"
 
+
+@dataclass(frozen=True, slots=True)
+class Training(Generic[ImplementationT]):
+    """One training, and what was seen of it.
+
+    Args:
+        implementation: The trained plugin.
+        report: What the training returned.
+        told: What the progress callback was told.
+        touched: Libraries whose global random generator was drawn from.
+    """
+
+    implementation: ImplementationT
+    report: TrainingReport | None
+    told: list[Progress]
+    touched: list[str]
+
+
+@states_rules
 class ContractTests(abc.ABC, Generic[ImplementationT]):
     """Tests for a plugin of any stage; a plugin's tests inherit one of the five subclasses.
 
+    For a plugin that is registered, its name is enough: it is made with the quick settings of its registration, which
+    also says how exact it is and what it can do beyond its contract.
+
     Attributes:
         name: Name that the plugin is registered under; None while it is not registered.
+        stage: The stage whose contract is tested.
+        exactness: Only an exact plugin has to be unbiased. None: as registered; exact where it is not registered and
+            its stage can be.
+        capabilities: What it can do beyond its contract, with the settings of `make`. None: as registered; nothing
+            where it is not registered. Settings that switch something off are no reason to fail: give the class what
+            is left of the registration's.
+        changes: Settings that are put in place of the registration's quick ones, where `make` is not overridden.
         seed: Seed of everything that is random.
     """
 
     name: ClassVar[str | None] = None
+    stage: ClassVar[Stage]
+    exactness: ClassVar[Exactness | None] = None
+    capabilities: ClassVar[frozenset[Capability] | None] = None
+    changes: ClassVar[Mapping[str, Any]] = {}
     seed: ClassVar[int] = 20_010
 
-    @abc.abstractmethod
     def make(self) -> ImplementationT:
-        """Make the plugin, untrained. For quick tests give it settings that train within seconds."""
+        """Make the plugin, untrained: the registered one with its quick settings.
+
+        Where it is not registered yet, or should be tested with other settings, override this. For quick tests give it
+        settings that train within seconds.
+        """
+        registered = self.registered()
+        chosen = {**registered.offer.quick_settings, **self.changes}
+        made: Any = plugin_manager().create(registered, registered.offer.settings.model_validate(chosen))
+        implementation: ImplementationT = made
+        return implementation
 
     @abc.abstractmethod
     def learn(
@@ -53,6 +113,50 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
     def use(self, implementation: ImplementationT, rng: np.random.Generator) -> Arrays:
         """Use a trained plugin once, and return all that it gives as named arrays."""
 
+    @abc.abstractmethod
+    def trapped(self, trap: Trap) -> Iterator[tuple[str, Any]]:
+        """Return what the plugin is handed with the trap in it: a title, and the function that uses it."""
+
+    def registered(self) -> Registered[Plugin]:
+        """Return the registration of the plugin.
+
+        Raises:
+            mlgen.errors.PluginError: There is none of that name.
+        """
+        if self.name is None:
+            raise AssertionError(
+                f'{type(self).__name__} says neither the name that the plugin is registered under (name = "mine"), '
+                "nor how it is made (def make(self))"
+            )
+        return plugin_manager().find(self.stage, self.name)
+
+    @property
+    def says_exact(self) -> bool:
+        """Whether the plugin claims to be exact."""
+        exactness = self.exactness
+        if exactness is None:
+            can_be = self.stage in (Stage.PHASE_SPACE, Stage.UNWEIGHTING)
+            unknown = Exactness.EXACT if can_be else Exactness.APPROXIMATE
+            exactness = unknown if self.name is None else self.registered().offer.exactness
+        return exactness is Exactness.EXACT
+
+    def claims(self, capability: Capability) -> bool:
+        """Whether the plugin claims to have a capability."""
+        capabilities = self.capabilities
+        if capabilities is None:
+            capabilities = frozenset() if self.name is None else self.registered().offer.capabilities
+        return capability in capabilities
+
+    def only_if_exact(self) -> None:
+        """Leave the test where the plugin does not claim to be exact."""
+        if not self.says_exact:
+            not_applicable("the plugin does not claim to be exact")
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Tell pytest for which values a test is run (`mlgen.testing.statement.cases`)."""
+        if found := cases_of(metafunc.function):
+            metafunc.parametrize(*found)
+
     def settings(self) -> Settings:
         """Return the settings of `make`, which a plugin keeps."""
         settings = getattr(self.make(), "settings", None)
@@ -62,39 +166,87 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
 
     def ready(self) -> ImplementationT:
         """Return the trained plugin; trained once for each test class, since training can be slow."""
+        return self.first_training().implementation
+
+    def first_training(self) -> Training[ImplementationT]:
+        """Return the training that `ready` comes from, with all that was seen of it."""
         cls: Any = type(self)
-        if "_ready" not in cls.__dict__:
+        if "_training" not in cls.__dict__:
             implementation = self.make()
-            self.learn(implementation, self.rng())
-            cls._ready = implementation
-        made: ImplementationT = cls._ready
+            told: list[Progress] = []
+            try:
+                with touched_global_randomness() as touched:
+                    report = self.learn(implementation, self.rng(), told.append)
+            except Exception as error:
+                # Every other test would take as long to fail for the same reason.
+                cls._training = error
+                raise
+            cls._training = Training(implementation, report, told, touched)
+        made: Training[ImplementationT] | Exception = cls._training
+        if isinstance(made, Exception):
+            raise AssertionError(f"the plugin could not be trained: {type(made).__name__}: {made}") from made
         return made
 
     def rng(self, child: int = 0) -> np.random.Generator:
         """Return a fresh generator; each `child` has a stream of its own."""
         return np.random.default_rng([self.seed, child])
 
+    def test_implements_its_contract(self) -> None:
+        """The factory of the registration gives a class that implements every method of its stage's contract."""
+        if self.name is not None:
+            plugin_manager().plugin_class(self.registered())
+        made = self.make()
+        contract = CONTRACTS[self.stage]
+        require(
+            isinstance(made, contract),
+            f"a subclass of mlgen.stages.{contract.__name__} is expected, not {type(made).__name__}",
+        )
+
+    def test_claims_are_those_of_the_registration(self) -> None:
+        """How exact a plugin is, and what it can do beyond its contract, is said where it is registered; its test
+        class says the same, or less where its settings switch something off.
+        """
+        if self.name is None:
+            not_applicable("the test class gives no name, so that the plugin need not be registered")
+        offer = self.registered().offer
+        require(
+            self.exactness in (None, offer.exactness),
+            f"'{self.name}' is registered as {offer.exactness.value}; its test class says {self.exactness}",
+        )
+        more = sorted(one.name for one in (self.capabilities or frozenset()) - offer.capabilities)
+        require(
+            not more,
+            f"the test class says that '{self.name}' has {', '.join(more)}; its registration does not: "
+            "Plugin(..., capabilities=frozenset({...}))",
+        )
+
     def test_same_seed_gives_the_same_training(self) -> None:
-        """Two trainings with one seed end with the same arrays."""
+        """Two trainings with one seed end with the same state, bit for bit."""
         again = self.make()
         self.learn(again, self.rng())
         require_same(self.ready().state(), again.state(), "the same seed has to give the same training")
 
     def test_same_seed_gives_the_same_result(self) -> None:
-        """Using a plugin twice with one seed gives the same result."""
+        """Using a trained plugin twice with one seed gives the same result, bit for bit."""
         first = self.use(self.ready(), self.rng(1))
         second = self.use(self.ready(), self.rng(1))
         require_same(first, second, "the same seed has to give the same result")
 
     def test_global_random_state_is_untouched(self) -> None:
-        """All randomness comes from the generator that is handed over."""
-        with untouched_global_randomness():
-            implementation = self.make()
-            self.learn(implementation, self.rng())
-            self.use(implementation, self.rng(1))
+        """All randomness comes from the generator that is handed over: the global ones of Python, NumPy and torch stay
+        as they are.
+        """
+        training = self.first_training()
+        with touched_global_randomness() as touched:
+            self.use(training.implementation, self.rng(1))
+        for library in dict.fromkeys([*training.touched, *touched]):
+            require(
+                False,
+                f"the global random state of {library} was changed; draw from the generator that is handed over only",
+            )
 
     def test_saved_and_loaded_gives_the_same_result(self) -> None:
-        """A plugin that went through the host's model file behaves as before."""
+        """A plugin whose state went through the host's model file (safetensors) gives the same results as before."""
         ready = self.ready()
         stored = state_from_bytes(state_to_bytes(ready.state()))
         loaded = type(ready).from_state(self.settings(), stored)
@@ -103,14 +255,14 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         require_same(first, second, "a plugin that was saved and loaded has to give the same result")
 
     def test_use_does_not_change_the_state(self) -> None:
-        """What was learned stays as it is, so that the order of uses does not matter."""
+        """Using a plugin leaves what it learned as it is, so that the order of uses does not matter."""
         ready = self.ready()
         before = {name: array.copy() for name, array in ready.state().items()}
         self.use(ready, self.rng(3))
         require_same(before, ready.state(), "using a plugin must not change what it learned")
 
     def test_state_that_does_not_fit_is_refused(self) -> None:
-        """A state that lacks an array, or has one of another shape, is a ModelError."""
+        """`from_state` refuses a state that lacks an array, or has one of another shape, with a ModelError."""
         ready = self.ready()
         state = dict(ready.state())
         # A network can have hundreds of arrays, and takes its time to be made: a few are enough.
@@ -126,7 +278,9 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
                     require_refusal(load, what, [ModelError])
 
     def test_made_with_its_settings(self) -> None:
-        """The class makes the plugin from its settings alone, as a card does, and the plugin keeps them."""
+        """The class makes the plugin from its settings alone, as a card does, and the plugin keeps them in
+        ``settings``.
+        """
         settings = self.settings()
         again = type(self.make())(settings)
         require(again.settings == settings, f"made with {settings}, the plugin has {again.settings!r}")
@@ -134,11 +288,11 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
     def test_settings_refuse_unknown_keys(self) -> None:
         """A key that the settings do not know is an error, so that a slip in a card is found."""
         model = type(self.settings())
-        with pytest.raises(ValidationError):
-            model.model_validate(self.settings().model_dump() | {"surely_not_a_setting": 1})
+        values = self.settings().model_dump() | {"surely_not_a_setting": 1}
+        require_refusal(partial(model.model_validate, values), "an unknown setting", [ValidationError])
 
     def test_settings_survive_json(self) -> None:
-        """The settings can be kept in a model's record."""
+        """Settings are the same after they were written as JSON, as they are in a model's record."""
         settings = self.settings()
         again = type(settings).model_validate(
             json.loads(json.dumps(settings.model_dump(mode="json", exclude_unset=True)))
@@ -148,9 +302,9 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
     def test_registered_under_its_name(self) -> None:
         """The plugin is found by its name, as a card finds it."""
         if self.name is None:
-            pytest.skip("the test class gives no name, so that the plugin need not be registered")
+            not_applicable("the test class gives no name, so that the plugin need not be registered")
         made = self.make()
-        registered = plugin_manager().find(made.stage, self.name)
+        registered = self.registered()
         found = plugin_manager().plugin_class(registered)
         require(found is type(made), f"'{self.name}' is registered with {found.__name__}, not {type(made).__name__}")
         require(
@@ -159,14 +313,64 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
             f"but its settings are {type(self.settings()).__name__}",
         )
 
+    def test_use_does_not_take_more_and_more_memory(self) -> None:
+        """A plugin that is used again and again takes no more memory than at the beginning: it keeps sums, not what it
+        made or saw.
 
+        Measured over equal blocks of uses, after some that may fill caches.
+        """
+        ready = self.ready()
+        require_no_growth(lambda: self.use(ready, self.rng(5)), "using the plugin")
+
+    def test_results_belong_to_the_caller(self) -> None:
+        """Who writes into an array that a plugin returned does not change what it returns next."""
+        ready = self.ready()
+        first = self.use(ready, self.rng(6))
+        kept = {name: array.copy() for name, array in first.items()}
+        for array in first.values():
+            if array.flags.writeable:
+                array[...] = 0 if array.dtype.kind in "ui" else -1
+        again = self.use(ready, self.rng(6))
+        require_same(kept, again, "writing into a result changed the next one; return a copy of what is kept")
+
+    def test_state_is_plain_numbers(self) -> None:
+        """Every array of a state is numbers, and none hides a pickle, or an archive as torch.save or joblib write it:
+        a model from a stranger must not run code.
+        """
+        for name, array in self.ready().state().items():
+            if not isinstance(array, np.ndarray):
+                raise AssertionError(f"state '{name}' is {type(array).__name__}; a NumPy array is expected")
+            require(array.dtype.kind in _NUMBERS, f"state '{name}' has type {array.dtype}; numbers are expected")
+            hidden = disguised_pickle(array)
+            require(not hidden, f"state '{name}' is {hidden}, not numbers: nothing of a model may ever be unpickled")
+
+    def test_loading_unpickles_nothing(self) -> None:
+        """`from_state` unpickles nothing, so that a model from a stranger can be opened safely."""
+        ready, settings = self.ready(), self.settings()
+        stored = state_from_bytes(state_to_bytes(ready.state()))
+        with unpickled() as found:
+            type(ready).from_state(settings, stored)
+        require(not found, f"from_state() unpickled {', '.join(found)}; make the plugin from the arrays alone")
+
+    def test_errors_of_others_come_through(self) -> None:
+        """An error that is raised by something that was handed over (a stream, a function, a callback) comes through
+        as it was raised, also one that means to stop the program, such as Ctrl-C.
+        """
+        # The first time that it is used, and later.
+        for error, after in ((RaisedByTheKit, 0), (RaisedByTheKit, 1), (InterruptedByTheKit, 0)):
+            trap = Trap(error("raised on purpose"))
+            for what, action in self.trapped(trap):
+                trap.rearm(after)
+                trap.require_through(action, what)
+
+
+@states_rules
 class TrainedContractTests(ContractTests[ImplementationT]):
     """Tests for the contracts that have ``train``."""
 
     def test_progress_is_told(self) -> None:
-        """The callback is called, counts up, and ends at the total."""
-        told: list[Progress] = []
-        self.learn(self.make(), self.rng(), told.append)
+        """The progress callback is called during the training, counts up, and ends at the total."""
+        told = self.first_training().told
         require(told, "the progress callback has to be called during training")
         for step in told:
             require(0 <= step.done <= step.total, f"progress must stay within 0 and its total; {step} was told")
@@ -175,8 +379,8 @@ class TrainedContractTests(ContractTests[ImplementationT]):
         require(told[-1].done == told[-1].total, f"progress must end at its total; the last was {told[-1]}")
 
     def test_training_report_can_be_kept(self) -> None:
-        """The report is numbers and text, with curves that are finite."""
-        report = self.learn(self.make(), self.rng())
+        """The training returns a TrainingReport of numbers and text, with curves that are finite."""
+        report = self.first_training().report
         if not isinstance(report, TrainingReport):
             raise AssertionError(f"train() has to return a TrainingReport, not {type(report).__name__}")
         for name, figure in report.figures.items():
@@ -186,6 +390,6 @@ class TrainedContractTests(ContractTests[ImplementationT]):
             require(all(math.isfinite(value) for value in curve), f"curve '{name}' holds NaN or infinity")
 
     def test_other_seed_gives_another_result(self) -> None:
-        """The generator that is handed over is used."""
+        """Another seed gives another result: the random generator that is handed over is used."""
         first, second = self.use(self.ready(), self.rng(1)), self.use(self.ready(), self.rng(2))
         require_different(first, second, "another seed has to give another result; the generator seems to be ignored")

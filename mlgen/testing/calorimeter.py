@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from mlgen.errors import UserError
+from mlgen.errors import TrainingError, UserError
 from mlgen.showers import ShowerBatch
-from mlgen.stages import ProgressCallback, ShowerSurrogate, TrainingReport, no_progress
+from mlgen.stages import Capability, ProgressCallback, ShowerSurrogate, Stage, TrainingReport, no_progress
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.rules import Arrays, require, require_array, require_refusal, unchanged
-from mlgen.testing.samples import showers
+from mlgen.testing.samples import rectangular_showers, showers
+from mlgen.testing.statement import states_rules
+from mlgen.testing.traps import Trap
 
 SurrogateT = TypeVar("SurrogateT", bound=ShowerSurrogate)
 
@@ -21,6 +24,7 @@ SurrogateT = TypeVar("SurrogateT", bound=ShowerSurrogate)
 NO_PARTICLE = 9_900_099
 
 
+@states_rules
 class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
     """Tests for an `mlgen.stages.ShowerSurrogate`.
 
@@ -30,12 +34,14 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
             more than it brings, but for rest masses and noise.
     """
 
+    stage = Stage.CALORIMETER
     training_showers: ClassVar[int] = 1000
     largest_response: ClassVar[float] = 2.0
 
     def sample(self) -> ShowerBatch:
-        """Return the training showers."""
-        return showers(self.training_showers, self.rng(10))
+        """Return the training showers: in polar layers, or in rectangular ones where the plugin claims only these."""
+        polar = self.claims(Capability.POLAR_LAYERS) or not self.claims(Capability.RECTANGULAR_LAYERS)
+        return (showers if polar else rectangular_showers)(self.training_showers, self.rng(10))
 
     def learn(
         self, implementation: SurrogateT, rng: np.random.Generator, progress: ProgressCallback = no_progress
@@ -47,12 +53,20 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         """Generate showers for the first particles of the sample."""
         return _arrays(self._generate(implementation, 50, rng))
 
+    def trapped(self, trap: Trap) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Trainings whose stream of showers, and whose progress callback, raises."""
+        stream = trap.stream([self.sample()])
+        yield "training on a stream of showers that raises", lambda: self.make().train(stream, self.rng())
+        yield "a progress callback that raises", lambda: self.learn(self.make(), self.rng(), trap.progress)
+
     def _generate(self, implementation: SurrogateT, n: int, rng: np.random.Generator) -> ShowerBatch:
         sample = self.sample()
         return implementation.generate(sample.pdg_id[:n], sample.incident_energy[:n], sample.direction[:n], rng)
 
     def test_showers_have_the_right_shape(self) -> None:
-        """One shower for each particle, in the order of the particles, with voxels that are not negative."""
+        """`generate` makes one shower for each particle, in the order of the particles, with a voxel energy that is not
+        negative for each voxel of the geometry; also for no particle.
+        """
         sample = self.sample()
         for n in (0, 1, 100):
             made = self._generate(self.ready(), n, self.rng(1))
@@ -66,7 +80,7 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
                 require(same, f"{name} of the showers must be that of the incident particles")
 
     def test_geometry_is_that_of_the_training(self) -> None:
-        """The voxels mean what they meant in the training, also after saving and loading."""
+        """``geometry`` is that of the training showers, also in the generated ones, and after saving and loading."""
         ready, expected = self.ready(), self.sample().geometry
         require(ready.geometry == expected, "geometry has to be that of the training showers")
         require(self._generate(ready, 3, self.rng(1)).geometry == expected, "showers have to carry that geometry")
@@ -74,7 +88,9 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         require(loaded.geometry == expected, "geometry has to survive saving and loading")
 
     def test_energy_ranges_are_those_of_the_training(self) -> None:
-        """The particles of the training are known, each with its smallest and largest energy, also after loading."""
+        """``energy_ranges`` has the particles of the training, each with its smallest and largest energy, also after
+        loading.
+        """
         ready, sample = self.ready(), self.sample()
         expected = {
             int(particle): (float(energies.min()), float(energies.max()))
@@ -89,8 +105,59 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
             )
             require(same, f"energy_ranges {when} has to be {expected}; it is {found}")
 
+    def test_polar_layers_where_it_says_so(self) -> None:
+        """A plugin with the capability POLAR_LAYERS learns layers of rings and slices; one without it refuses them with
+        a TrainingError.
+        """
+        self._check_layers(Capability.POLAR_LAYERS, showers(self.training_showers, self.rng(10)))
+
+    def test_rectangular_layers_where_it_says_so(self) -> None:
+        """A plugin with the capability RECTANGULAR_LAYERS learns layers of rectangles; one without it refuses them with
+        a TrainingError.
+        """
+        self._check_layers(Capability.RECTANGULAR_LAYERS, rectangular_showers(self.training_showers, self.rng(10)))
+
+    def test_some_layers_can_be_learned(self) -> None:
+        """A plugin has one of the capabilities POLAR_LAYERS and RECTANGULAR_LAYERS, or both."""
+        require(
+            self.claims(Capability.POLAR_LAYERS) or self.claims(Capability.RECTANGULAR_LAYERS),
+            "the plugin does not say which layers it can learn; register it with "
+            "capabilities=frozenset({Capability.POLAR_LAYERS}), with Capability.RECTANGULAR_LAYERS, or with both",
+        )
+
+    def _check_layers(self, capability: Capability, sample: ShowerBatch) -> None:
+        if not self.claims(capability):
+            require_refusal(
+                partial(self.make().train, [sample], self.rng()),
+                f"training on {capability.value}, which the plugin does not claim to learn "
+                f"(Capability.{capability.name})",
+                [TrainingError],
+            )
+            return
+        # What `ready` was trained on need not be learned again.
+        known = sample.geometry == self.sample().geometry
+        implementation = self.ready() if known else self.make()
+        if not known:
+            try:
+                implementation.train(iter([sample]), self.rng())
+            except TrainingError as error:
+                raise AssertionError(
+                    f"the plugin claims to learn {capability.value} (Capability.{capability.name}), but refused them: "
+                    f"{error}"
+                ) from error
+        made = implementation.generate(
+            sample.pdg_id[:50], sample.incident_energy[:50], sample.direction[:50], self.rng(1)
+        )
+        require(
+            made.geometry == sample.geometry,
+            f"trained on {capability.value}, the showers have to carry the geometry of the training",
+        )
+        require_array(made.voxels, (50, sample.geometry.n_voxels), "f", f"voxels in {capability.value}")
+        require(np.all(made.voxels >= 0), f"a deposited energy must not be negative, here in {capability.value}")
+        require(np.any(made.voxels > 0), f"no voxel of 50 showers in {capability.value} has any energy")
+
     def test_unknown_particles_are_refused(self) -> None:
-        """A particle that was not in the training is an error that names it, not a shower of another one."""
+        """A particle that was not in the training is a UserError, not a shower of another one."""
         sample = _part(self.sample(), slice(3))
         pdg_id = sample.pdg_id.copy()
         pdg_id[1] = NO_PARTICLE
@@ -98,7 +165,7 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         require_refusal(generate, f"a particle that was not trained on ({NO_PARTICLE})", [UserError])
 
     def test_energies_are_possible(self) -> None:
-        """No shower deposits more than a particle can bring; that scales with the incident energy."""
+        """No shower deposits more than its particle can bring; energies are in MeV."""
         made = self._generate(self.ready(), len(self.sample()), self.rng(4))
         response = made.voxels.sum(axis=1) / made.incident_energy
         worst = int(np.argmax(response))
@@ -126,7 +193,7 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         require(len(self._generate(implementation, 3, self.rng(1))) == 3, "training on several batches has to work")
 
     def test_bad_training_data_are_refused(self) -> None:
-        """Nothing, NaN and voxels that do not belong to the geometry are errors."""
+        """Training on nothing, on NaN and on voxels that do not belong to the geometry is an error in words."""
         sample = self.sample()
         with_nan = sample.voxels.copy()
         with_nan[2, 3] = np.nan
@@ -139,7 +206,9 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
             require_refusal(partial(self.make().train, batches, self.rng()), what)
 
     def test_bad_particles_are_refused(self) -> None:
-        """Energies that are NaN or negative, and arrays that do not belong together, are errors."""
+        """Generating for energies that are NaN or negative, and for arrays that do not belong together, is an error in
+        words.
+        """
         sample = _part(self.sample(), slice(5))
         pdg_id, energy, direction = sample.pdg_id, sample.incident_energy, sample.direction
         for particles, energies, directions, what in (

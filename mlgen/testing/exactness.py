@@ -14,7 +14,7 @@ from scipy.special import stdtr
 from mlgen.stages import FloatArray, Unweighter
 from mlgen.testing.known_process import DISTRIBUTIONS, true_contents
 from mlgen.testing.known_surrogates import SURROGATES, Sample, batches
-from mlgen.testing.rules import require
+from mlgen.testing.rules import require, require_array
 
 #: Independent repetitions, each with new candidates, and the number of these.
 REPETITIONS, CANDIDATES = 48, 8_000
@@ -57,6 +57,8 @@ def kept_in_bins(
         seen = [np.flatnonzero(~_heaviest(sample, surrogate))] if with_overweights else parts
         implementation.prepare(iter(batches(sample, surrogate, seen)))
         kept = [implementation.unweight(batch, rng) for batch in batches(sample, surrogate, parts)]
+        for of_part in kept:
+            require_array(of_part.weight, (len(of_part.index),), "f", "weight")
         index = np.concatenate([part[of_part.index] for part, of_part in zip(parts, kept, strict=True)])
         weight = np.concatenate([of_part.weight for of_part in kept]) * checked_normalisation(implementation)
         require(len(index), f"none of {CANDIDATES} candidates was accepted; the surrogate was '{surrogate}'")

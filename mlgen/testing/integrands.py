@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from mlgen.stages import Evaluated, FloatArray, IntArray, Integrand
+from mlgen.testing.rules import Arrays
 
 
 class OneChannel(Integrand):
@@ -99,3 +102,32 @@ class Broken(Watched):
         """Evaluate, and put the number in place of the value."""
         evaluated = super().__call__(x, channel)
         return Evaluated(np.full(len(x), self._value), evaluated.prior, evaluated.features)
+
+
+class Remembering(Watched):
+    """An integrand that remembers what it returned, with copies, for the first and the last calls.
+
+    Args:
+        integrand: What it hands on.
+    """
+
+    def __init__(self, integrand: Integrand) -> None:
+        super().__init__(integrand)
+        self._first: list[tuple[Arrays, Arrays]] = []
+        self._last: deque[tuple[Arrays, Arrays]] = deque(maxlen=5)
+
+    @property
+    def given(self) -> list[tuple[Arrays, Arrays]]:
+        """What was returned, and copies."""
+        return [*self._first, *self._last]
+
+    def __call__(self, x: FloatArray, channel: IntArray) -> Evaluated:
+        """Evaluate and remember."""
+        evaluated = super().__call__(x, channel)
+        arrays = {"value": evaluated.value, "prior": evaluated.prior, "features": evaluated.features}
+        pair = (arrays, {name: array.copy() for name, array in arrays.items()})
+        if len(self._first) < 5:
+            self._first.append(pair)
+        else:
+            self._last.append(pair)
+        return evaluated

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, TypeVar
 
 import numpy as np
-import pytest
 
 from mlgen.errors import TrainingError
 from mlgen.sampling import point_weights
 from mlgen.stages import (
-    Exactness,
+    Capability,
     FloatArray,
     Integrand,
     PhaseSpaceSampler,
     Points,
     ProgressCallback,
+    Stage,
     TrainingReport,
     no_progress,
 )
 from mlgen.testing.base import TrainedContractTests
-from mlgen.testing.integrands import Broken, FourChannels, OneChannel, Watched
-from mlgen.testing.rules import Arrays, require, require_agreement, require_array, require_refusal, unchanged
+from mlgen.testing.integrands import Broken, FourChannels, OneChannel, Remembering, Watched
+from mlgen.testing.rules import (
+    Arrays,
+    require,
+    require_agreement,
+    require_array,
+    require_refusal,
+    require_same,
+    unchanged,
+)
+from mlgen.testing.statement import states_rules
+from mlgen.testing.traps import Trap
 
 SamplerT = TypeVar("SamplerT", bound=PhaseSpaceSampler)
 
 
+@states_rules
 class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
     r"""Tests for an `mlgen.stages.PhaseSpaceSampler`.
 
@@ -35,13 +47,12 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
     :math:`\sum_c \int \alpha_c f_c \, dx`, for whatever channel weights :math:`\alpha` that sum to one.
 
     Attributes:
-        exactness: As registered; only an exact plugin has to be unbiased.
         dimensions: Dimensions of the hypercube.
         budget: Points of the integrand for the training.
         points: Points of a sample.
     """
 
-    exactness: ClassVar[Exactness] = Exactness.EXACT
+    stage = Stage.PHASE_SPACE
     dimensions: ClassVar[int] = 3
     budget: ClassVar[int] = 10_000
     points: ClassVar[int] = 20_000
@@ -63,6 +74,12 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         weights = implementation.channel_weights(evaluated.features, evaluated.prior)
         return {"x": points.x, "channel": points.channel, "density": points.density, "channel weights": weights}
 
+    def trapped(self, trap: Trap) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Trainings whose integrand, and whose progress callback, raises."""
+        integrand = trap.integrand(self.integrand())
+        yield "training on an integrand that raises", lambda: self.make().train(integrand, self.budget, self.rng())
+        yield "a progress callback that raises", lambda: self.learn(self.make(), self.rng(), trap.progress)
+
     def prior(self, n: int) -> FloatArray:
         """Return prior channel weights, ``(n, channels)``, which give something to every channel."""
         prior = self.rng(20).random((n, len(self.integrand().channels))) + 0.1
@@ -73,7 +90,9 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         return np.asarray(self.rng(21).random((n, self.integrand().features)), np.float64)
 
     def test_points_have_the_right_shape(self) -> None:
-        """Exactly n points, in the hypercube, with a channel and a positive density."""
+        """`sample` gives exactly n points, also none, in the hypercube, each with a channel and a positive density, as
+        doubles.
+        """
         for n in (0, 1, 1000):
             self._check_points(self.ready().sample(n, self.rng(1)), n, self.integrand())
 
@@ -97,8 +116,8 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         require(watched.asked == 0, "sample() must not call the integrand")
 
     def test_integrals_are_right(self) -> None:
-        """The mean of f / density is the integral of f, within five standard errors, whatever was learned."""
-        self._skip_unless_exact()
+        """Of an exact plugin, the mean of f / density is the integral of f, whatever was learned."""
+        self.only_if_exact()
         points = self.ready().sample(self.points, self.rng(1))
         drawn = len(np.unique(points.channel))
         for name, values, expected in (
@@ -111,8 +130,10 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
             require_agreement(values / points.density, expected, rule)
 
     def test_weights_average_to_the_integral(self) -> None:
-        """With the learned channel weights, for what was trained on and for what was not, within five errors."""
-        self._skip_unless_exact()
+        """Of an exact plugin, the mean of alpha f / density with its channel weights alpha is the integral, for what it
+        was trained on and for what it was not.
+        """
+        self.only_if_exact()
         sampler = self.ready()
         points = sampler.sample(self.points, self.rng(1))
         for name, integrand in (
@@ -124,8 +145,10 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
             require_agreement(point_weights(sampler, integrand, points), 1.0, rule)
 
     def test_any_part_of_a_sample_is_fair(self) -> None:
-        """The first points of a sample, over many samples, give the integral too: the channels come in no order."""
-        self._skip_unless_exact()
+        """Of an exact plugin, the first points of a sample, over many samples, give the integral too: the channels come
+        in no order.
+        """
+        self.only_if_exact()
         sampler, rng = self.ready(), self.rng(4)
         first = [sampler.sample(40, rng) for _ in range(100)]
         points = Points(*(np.concatenate([getattr(p, name)[:10] for p in first]) for name in Points.__slots__))
@@ -133,8 +156,8 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         require_agreement(point_weights(sampler, self.integrand(), points), 1.0, rule)
 
     def test_negative_integrands_can_be_learned(self) -> None:
-        """Values below zero do not disturb the training."""
-        self._skip_unless_exact()
+        """An exact plugin that was trained on an integrand with values below zero is exact."""
+        self.only_if_exact()
         integrand = FourChannels(self.dimensions, -0.2)
         sampler = self.make()
         sampler.train(integrand, self.budget, self.rng())
@@ -143,8 +166,10 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         require_agreement(point_weights(sampler, integrand, points), 1.0, rule)
 
     def test_one_channel_and_no_budget(self) -> None:
-        """An integrand of one channel in two dimensions can be learned with as many points as the settings say."""
-        self._skip_unless_exact()
+        """An integrand of one channel, in another number of dimensions, can be learned without a budget: with as many
+        points as the settings say.
+        """
+        self.only_if_exact()
         sampler, integrand = self.make(), OneChannel(2)
         sampler.train(integrand, None, self.rng())
         points = sampler.sample(self.points, self.rng(1))
@@ -152,23 +177,61 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         require_agreement(point_weights(sampler, integrand, points), 1.0, "the mean of f / density has to be 1")
 
     def test_channel_weights_sum_to_one(self) -> None:
-        """Channel weights are a partition of one, and the inputs stay as they are."""
+        """Channel weights are not negative, and sum to one at each point."""
         features, prior = self.features(50), self.prior(50)
-        with unchanged({"features": features, "prior": prior}, "channel_weights() must not change its inputs"):
-            weights = self.ready().channel_weights(features, prior)
+        weights = self.ready().channel_weights(features, prior)
         require_array(weights, prior.shape, "f", "channel weights")
         require(np.all(weights >= 0), "channel weights must not be negative")
         require(np.allclose(weights.sum(axis=1), 1, rtol=0, atol=1e-9), "channel weights must sum to one")
 
     def test_channels_that_are_never_drawn_have_no_weight(self) -> None:
-        """What a channel would contribute is lost where it has a weight and is not drawn."""
+        """A channel that is never drawn has weight zero, since what it would contribute is lost."""
         drawn = np.unique(self.ready().sample(self.points, self.rng(1)).channel)
         weights = self.ready().channel_weights(self.features(50), self.prior(50))
         never = np.setdiff1d(np.arange(weights.shape[1]), drawn)
         require(np.all(weights[:, never] == 0), f"channels {never} are never drawn; their weight has to be zero")
 
+    def test_channel_weights_are_learned_where_it_says_so(self) -> None:
+        """A plugin with the capability CHANNEL_WEIGHTS gives other channel weights than the prior ones after a
+        training; one without it gives the prior ones, normalised over the channels that it draws.
+        """
+        ready, n = self.ready(), 500
+        points = ready.sample(self.points, self.rng(1))
+        drawn = np.unique(points.channel)
+        evaluated = self.integrand()(points.x[:n], points.channel[:n])
+        prior = np.zeros_like(evaluated.prior)
+        prior[:, drawn] = evaluated.prior[:, drawn]
+        prior /= prior.sum(axis=1, keepdims=True)
+        weights = ready.channel_weights(evaluated.features, evaluated.prior)
+        difference = float(np.abs(weights - prior).max())
+        if self.claims(Capability.CHANNEL_WEIGHTS):
+            require(
+                difference > 1e-6,
+                "the plugin claims to learn channel weights (Capability.CHANNEL_WEIGHTS), but after the training they "
+                "are the prior ones everywhere",
+            )
+        else:
+            require(
+                difference < 1e-6,
+                f"the channel weights differ from the prior ones by up to {difference:.3g}; a plugin that learns them "
+                "says so where it registers: capabilities=frozenset({Capability.CHANNEL_WEIGHTS})",
+            )
+
+    def test_inputs_are_not_changed(self) -> None:
+        """Training leaves what the integrand returned as it is, and `channel_weights` its inputs."""
+        remembering = Remembering(self.integrand())
+        implementation = self.make()
+        implementation.train(remembering, self.budget, self.rng())
+        for given, copies in remembering.given:
+            require_same(copies, given, "what the integrand returned must not be changed; it may be kept there")
+        features, prior = self.features(50), self.prior(50)
+        with unchanged({"features": features, "prior": prior}, "channel_weights() must not change its inputs"):
+            implementation.channel_weights(features, prior)
+
     def test_bad_input_is_refused(self) -> None:
-        """An integrand that cannot be integrated, wrong shapes and numbers that make no sense are errors."""
+        """An integrand that cannot be integrated, a budget too small to learn anything, wrong shapes, and sampling
+        before the training are errors in words.
+        """
         ready, whole = self.ready(), self.integrand()
         features, prior = self.features(5), self.prior(5)
         for value, what in ((np.nan, "training on NaN"), (np.inf, "training on infinity"), (0.0, "training on zero")):
@@ -186,7 +249,3 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
             lambda: ready.channel_weights(features, prior[:-1]), "channel_weights() with a row of the prior missing"
         )
         require_refusal(lambda: ready.channel_weights(features * np.nan, prior), "channel_weights() with NaN")
-
-    def _skip_unless_exact(self) -> None:
-        if self.exactness is not Exactness.EXACT:
-            pytest.skip("the plugin does not claim to be exact")

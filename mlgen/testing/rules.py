@@ -92,16 +92,13 @@ def unchanged(arrays: Arrays, rule: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def untouched_global_randomness() -> Iterator[None]:
-    """Fail if what runs inside draws from the global generators of Python, NumPy or (where it is loaded) torch."""
+def touched_global_randomness() -> Iterator[list[str]]:
+    """Collect the libraries (Python, NumPy, torch where it is loaded) whose global generator is drawn from inside."""
     before = _global_states()
-    yield
+    touched: list[str] = []
+    yield touched
     after = _global_states()
-    for library, state in before.items():
-        require(
-            after[library] == state,
-            f"the global random state of {library} was changed; draw from the generator that is handed over only",
-        )
+    touched += [library for library, state in before.items() if after[library] != state]
 
 
 def _global_states() -> dict[str, bytes]:

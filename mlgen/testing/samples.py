@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from mlgen.events import EventBatch
 from mlgen.run_info import Beam, Process, RunInfo
-from mlgen.showers import Geometry, PolarLayer, ShowerBatch
+from mlgen.showers import Geometry, PolarLayer, RectangularLayer, ShowerBatch
 from mlgen.stages import AmplitudeProcess, FloatArray, InnerLine, IntArray
 
 BEAM_ENERGY = 6500.0
@@ -63,6 +64,41 @@ def drell_yan_events(n: int, rng: np.random.Generator, gluon_fraction: float = 0
         axis=1,
     )
     return _drell_yan_batch(momenta, with_gluon, rng), drell_yan_run_info()
+
+
+def with_negative_weights(
+    events: EventBatch, run_info: RunInfo, rng: np.random.Generator, negative: float = 0.45
+) -> tuple[EventBatch, RunInfo]:
+    """Give a share of the events that go backward (their outgoing particles together to -z) a negative weight.
+
+    Args:
+        events: The events.
+        run_info: What is true of their file.
+        rng: Source of all random numbers.
+        negative: The share.
+
+    Returns:
+        The events, and their run information: weights of either sign that average to the cross section.
+    """
+    event = np.repeat(np.arange(len(events)), events.counts)
+    outgoing = events.column("status") == 1
+    total = np.bincount(event[outgoing], events.column("pz")[outgoing], minlength=len(events))
+    size = np.abs(events.weight)
+    weight = np.where((total < 0) & (rng.random(len(events)) < negative), -size, size)
+    mean = float(np.mean(weight))
+    changed = EventBatch.from_columns(
+        events.counts,
+        events.columns(),
+        weight=weight,
+        process_id=events.process_id,
+        scale=events.scale,
+        alpha_qed=events.alpha_qed,
+        alpha_qcd=events.alpha_qcd,
+    )
+    known = run_info.processes or (Process(1, mean, 0.0, mean),)
+    whole = sum(process.cross_section for process in known)
+    processes = tuple(replace(process, cross_section=process.cross_section / whole * mean) for process in known)
+    return changed, run_info.replace(weight_strategy=-4, processes=processes, variations=(), variation_groups=())
 
 
 def drell_yan_run_info() -> RunInfo:
@@ -153,10 +189,25 @@ def showers(n: int, rng: np.random.Generator) -> ShowerBatch:
     """
     edges = (0.0, 10.0, 20.0, 40.0)
     geometry = Geometry("photon", (PolarLayer(0, edges, 2), PolarLayer(1, edges, 2)))
+    return _showers(n, rng, geometry, np.tile([4.0, 2.0, 1.0], 4))
+
+
+def rectangular_showers(n: int, rng: np.random.Generator) -> ShowerBatch:
+    """Make photon showers as `showers` does, in 2 layers of 2 x 3 rectangles, most energetic in the middle.
+
+    Args:
+        n: Number of showers.
+        rng: Source of all random numbers.
+    """
+    x_edges, y_edges = (-10.0, 0.0, 10.0), (-15.0, -5.0, 5.0, 15.0)
+    geometry = Geometry("photon", (RectangularLayer(0, x_edges, y_edges), RectangularLayer(1, x_edges, y_edges)))
+    return _showers(n, rng, geometry, np.tile([1.0, 4.0, 1.0], 4))
+
+
+def _showers(n: int, rng: np.random.Generator, geometry: Geometry, shape: FloatArray) -> ShowerBatch:
     energy = np.exp(rng.uniform(np.log(1e3), np.log(1e5), n))
-    shape = np.tile([4.0, 2.0, 1.0], 4)
-    shares = rng.gamma(shape, size=(n, 12))
-    shares *= rng.random((n, 12)) > 0.2
+    shares = rng.gamma(shape, size=(n, len(shape)))
+    shares *= rng.random(shares.shape) > 0.2
     deposited = energy * np.clip(rng.normal(0.8, 0.02, n), 0.5, 1.0)
     total = shares.sum(axis=1)
     voxels = shares * (deposited / np.where(total > 0, total, 1.0))[:, None]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import pytest
 
 from mlgen.errors import WeightError
 from mlgen.stages import (
     Candidates,
-    Exactness,
+    Capability,
     FloatArray,
     IntArray,
     Unweighted,
@@ -29,6 +29,7 @@ from mlgen.testing.rules import (
     require_refusal,
     unchanged,
 )
+from mlgen.testing.statement import cases, not_applicable, states_rules
 from mlgen.testing.unweighting_candidates import UnweighterCandidates, UnweighterT, with_surrogate
 
 Observable = Callable[[FloatArray], FloatArray]
@@ -52,6 +53,7 @@ HINTS: dict[str, str] = {
 }
 
 
+@states_rules
 class UnweighterTests(UnweighterCandidates[UnweighterT]):
     """Tests for an `mlgen.stages.Unweighter`.
 
@@ -63,47 +65,51 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
     """
 
     def test_progress_is_told(self) -> None:
-        """Where the plugin learns: the callback is called, counts up, and ends at the total."""
+        """Where the plugin learns: the progress callback is called during the training, counts up, and ends at the
+        total.
+        """
         self._skip_unless_it_learns()
         super().test_progress_is_told()
 
     def test_training_report_can_be_kept(self) -> None:
-        """Where the plugin learns: the report is numbers and text, with curves that are finite."""
+        """Where the plugin learns: the training returns a TrainingReport of numbers and text, with curves that are
+        finite.
+        """
         self._skip_unless_it_learns()
         super().test_training_report_can_be_kept()
 
     def test_prepare_before_training_is_refused(self) -> None:
-        """Where the plugin learns, it needs a training first."""
+        """Where the plugin learns, `prepare` before the training is an error in words."""
         self._skip_unless_it_learns()
         candidates = [self.surrogate_candidates()]
         require_refusal(lambda: self.make().prepare(candidates), "prepare() before train()")
 
     def _skip_unless_it_learns(self) -> None:
         if not self.make().learns:
-            pytest.skip("the plugin learns nothing")
+            not_applicable("the plugin learns nothing")
 
     def test_other_seed_gives_another_result(self) -> None:
-        """Unless nothing is random, which is when every candidate with a weight is kept."""
+        """Another seed accepts other candidates, unless every candidate with a weight is kept."""
         weight = self.sample()[1]
         first, second = self.use(self.ready(), self.rng(1)), self.use(self.ready(), self.rng(2))
         if len(first["index"]) < np.count_nonzero(weight):
             require_different(first, second, "another seed has to accept other candidates")
 
     def test_result_has_the_right_shape(self) -> None:
-        """Indices ascend and are candidates; weights are finite doubles, one for each."""
+        """`unweight` gives indices of candidates, ascending, with a finite weight for each, as doubles."""
         weight = self.sample()[1]
         kept = self.ready().unweight(Candidates(weight), self.rng(1))
         _check_shape(kept, len(weight))
         require(len(kept.index) > 0, "none of the candidates was accepted")
 
     def test_no_and_one_candidate(self) -> None:
-        """Batches of no and of one candidate work."""
+        """Batches of no and of one candidate can be unweighted."""
         ready = self.ready()
         for weights in (np.empty(0), np.array([1.0]), np.array([0.0])):
             _check_shape(ready.unweight(Candidates(weights), self.rng(1)), len(weights))
 
     def test_inputs_are_not_changed(self) -> None:
-        """Neither pass writes into the weights, or into what else candidates have."""
+        """Training, `prepare` and `unweight` leave the arrays of the candidates as they are."""
         true, surrogate = Candidates(self.sample()[1]), self.surrogate_candidates()
         for candidates in (true, surrogate):
             given = {
@@ -116,23 +122,31 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             with unchanged(arrays, "what is handed over must not be changed"):
                 implementation.prepare([candidates])
                 implementation.unweight(candidates, self.rng(1))
+        implementation = self.make()
+        if implementation.learns:
+            first = next(self.training(self.rng(15)))
+            arrays = {"weight": first.weight, "features": np.asarray(first.features), "true weight": first.all_exact()}
+            with unchanged(arrays, "the candidates of the training must not be changed"):
+                implementation.train(itertools.chain([first], self.training(self.rng(18))), self.rng(12))
 
     def test_signs_are_kept(self) -> None:
-        """An accepted candidate has the sign that it had."""
+        """An accepted event has the sign of the candidate's weight."""
         weight = self.sample()[1]
         kept = self.ready().unweight(Candidates(weight), self.rng(1))
         same = np.sign(kept.weight) == np.sign(weight[kept.index])
         require(np.all(same), "an accepted event must keep the sign of its weight")
 
     def test_weight_zero_is_never_accepted(self) -> None:
-        """A candidate of weight zero is no event."""
+        """A candidate of weight zero is never accepted."""
         weight = self.sample()[1]
         kept = self.ready().unweight(Candidates(weight), self.rng(1))
         require(np.all(weight[kept.index] != 0), "a candidate of weight 0 must never be accepted")
 
     def test_cross_section_is_kept(self) -> None:
-        """The average weight of accepted events estimates that of the candidates, also with a surrogate's weights."""
-        self._skip_unless_exact()
+        """Of an exact plugin, the mean weight of accepted events is that of the candidates, the cross section; also
+        with a surrogate's weights.
+        """
+        self.only_if_exact()
         x, weight = self.sample()
         rule = "the mean weight of accepted events has to be that of the candidates, the cross section"
         for which in ("", "; weights of a surrogate"):
@@ -147,18 +161,22 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
                 means.append(np.mean(kept.weight) * checked_normalisation(implementation))
             require_agreement(np.array(means), float(np.mean(weight)), rule + which)
 
-    @pytest.mark.parametrize("surrogate", SURROGATES)
+    @cases("surrogate", SURROGATES)
     def test_exact(self, surrogate: str) -> None:
-        """The cross section and ten distributions of a process are the known ones, whatever the surrogate says."""
-        self._skip_unless_exact()
+        """Of an exact plugin, and of one that corrects surrogates, the cross section and ten distributions of a process
+        are the known ones, whatever the surrogate says.
+        """
+        self._only_if_exact_with_surrogates()
         contents = kept_in_bins(self.trained_for(surrogate), surrogate, self.seed)
         rule = f"surrogate '{surrogate}': the kept events are not distributed as the candidates ({HINTS[surrogate]})"
         require_known_answer(contents, rule)
 
-    @pytest.mark.parametrize("surrogate", SURROGATES)
+    @cases("surrogate", SURROGATES)
     def test_exact_with_overweights(self, surrogate: str) -> None:
-        """Ten distributions are the known ones also where the first pass did not see the heaviest candidates."""
-        self._skip_unless_exact()
+        """Of an exact plugin, and of one that corrects surrogates, ten distributions are the known ones also where the
+        first pass did not see the heaviest candidates.
+        """
+        self._only_if_exact_with_surrogates()
         contents = kept_in_bins(self.trained_for(surrogate), surrogate, self.seed, with_overweights=True)
         rule = (
             f"surrogate '{surrogate}', prepared without the heaviest candidates: the kept events are not distributed "
@@ -167,30 +185,34 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
         require_known_answer(contents, rule, shapes_only=True)
 
     def test_unbiased(self) -> None:
-        """Weighted averages over accepted events estimate those over candidates."""
-        self._skip_unless_exact()
+        """Of an exact plugin, weighted averages over accepted events are those over the candidates."""
+        self.only_if_exact()
         _, weight = self.sample()
         rule = "weighted averages over accepted events have to be those over candidates"
         self._check_averages(Candidates(weight), Candidates(weight), rule)
 
     def test_unbiased_with_overweights(self) -> None:
-        """Also where weights exceed all that were seen in the first pass: their excess must be kept."""
-        self._skip_unless_exact()
+        """Of an exact plugin, averages are right also where weights exceed all that `prepare` has seen: an overweight
+        keeps its excess.
+        """
+        self.only_if_exact()
         _, weight = self.sample()
         seen = weight[np.abs(weight) < np.quantile(np.abs(weight), 0.8)]
         rule = "with weights above those of the first pass, averages must still be right (is the excess kept?)"
         self._check_averages(Candidates(seen), Candidates(weight), rule)
 
     def test_unbiased_with_surrogate_weights(self) -> None:
-        """Also where the weights are a surrogate's: the true ones, of the candidates that need it, must decide."""
-        self._skip_unless_exact()
+        """Of an exact plugin, and of one that corrects surrogates, averages are those with the true weights also where
+        the candidates' weights are a surrogate's.
+        """
+        self._only_if_exact_with_surrogates()
         candidates = self.surrogate_candidates()
         rule = "with a surrogate's weights, averages must be those with the true ones (is exact_weight used?)"
         self._check_averages(candidates, candidates, rule)
 
-    def _skip_unless_exact(self) -> None:
-        if self.exactness is not Exactness.EXACT:
-            pytest.skip("the plugin does not claim to be exact")
+    def _only_if_exact_with_surrogates(self) -> None:
+        if not (self.says_exact or self.claims(Capability.CORRECTS_SURROGATES)):
+            not_applicable("the plugin claims neither to be exact nor to correct surrogates")
 
     def _check_averages(self, seen: Candidates, candidates: Candidates, rule: str) -> None:
         """Prepare with `seen`, unweight the `candidates`, and compare with averages over the sample."""
@@ -227,6 +249,30 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             require(np.isclose(told, value, rtol=1e-9), f"report: {name} is {told}; {value} is what was accepted")
         _check_report(report)
 
+    def test_surrogates_are_corrected_where_it_says_so(self) -> None:
+        """A plugin with the capability CORRECTS_SURROGATES asks for the true weights of what a surrogate's weights let
+        pass, and of no other; one without it asks for all, or for none.
+        """
+        n = 5000
+        (candidates,) = batches(Sample.draw(n, self.rng(17)), "good", [np.arange(n)])
+        implementation = self.trained_for("good")()
+        implementation.prepare([candidates])
+        weight = Asked(candidates.all_exact())
+        implementation.unweight(dataclasses.replace(candidates, exact_weight=weight), self.rng(1))
+        # Who asks for none of those that are known to vanish still asks for all.
+        all_of_them = n if candidates.vanishes is None else n - int(np.count_nonzero(candidates.vanishes))
+        asked = f"unweight() asked for the true weights of {weight.asked:,} of {n:,} candidates"
+        if self.claims(Capability.CORRECTS_SURROGATES):
+            claim = "the plugin claims to correct surrogates (Capability.CORRECTS_SURROGATES)"
+            require(weight.asked > 0, f"{claim}, but {asked}: nothing corrects a surrogate that is wrong")
+            require(weight.asked < all_of_them, f"{claim}, but {asked}: the surrogate saves nothing")
+        else:
+            require(
+                weight.asked == 0 or weight.asked >= all_of_them,
+                f"{asked}; a plugin that asks for those of what a surrogate lets pass says so where it registers: "
+                "capabilities=frozenset({Capability.CORRECTS_SURROGATES})",
+            )
+
     def test_true_evaluations_are_counted(self) -> None:
         """Where the report counts true weights, it counts all that were asked for, in both passes."""
         n = 5000
@@ -243,7 +289,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             require(told == asked, f"report: true_evaluations is {told}; exact_weight was asked for {asked} ({rule})")
 
     def test_normalisation_is_one_where_all_true_weights_are_known(self) -> None:
-        """Nothing is left to estimate then; with a surrogate's weights it is a positive number at least."""
+        """`normalisation` is one where all true weights are known, and a positive number otherwise."""
         true, surrogate = Candidates(self.sample()[1]), self.surrogate_candidates()
         for candidates in (true, surrogate):
             implementation = self.fresh()
@@ -255,7 +301,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
                 )
 
     def test_report_before_anything_is_unweighted(self) -> None:
-        """The report of nothing is all zero, not an error."""
+        """The report before anything was unweighted counts nothing, and is no error."""
         implementation = self.fresh()
         implementation.prepare([Candidates(self.sample()[1])])
         report = implementation.report()
@@ -263,7 +309,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
         _check_report(report)
 
     def test_unusable_weights_are_refused(self) -> None:
-        """No candidates, none with a weight, and weights that are no numbers are a WeightError."""
+        """No candidates, none with a weight, and weights that are no numbers are refused with a WeightError."""
         for weights, what in (
             ([], "prepare() without candidates"),
             ([np.empty(0)], "prepare() with an empty batch alone"),
@@ -282,7 +328,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             )
 
     def test_unusable_true_weights_are_refused(self) -> None:
-        """True weights that are no numbers are a WeightError, in the pass that asks for them."""
+        """True weights that are no numbers are refused with a WeightError, in the pass that asks for them."""
         surrogate = self.surrogate_candidates()
         for bad in (np.nan, np.inf):
 
@@ -294,7 +340,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             require_refusal(partial(_both_passes, self.fresh(), broken, self.rng()), what, [WeightError])
 
     def test_surrogate_weights_that_are_no_numbers(self) -> None:
-        """They are a WeightError, or nobody looks at them."""
+        """A surrogate's weights that are no numbers are refused with a WeightError, or do not matter."""
         _, weight = self.sample()
         surrogate = self.surrogate_candidates()
         for bad in (np.nan, np.inf, -np.inf):
@@ -315,13 +361,13 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             require(near, f"{rule}; the mean weight is {mean:.4g}, that of the candidates {np.mean(weight):.4g}")
 
     def test_wrong_shape_is_refused(self) -> None:
-        """Weights of shape (n, 2) are an error."""
+        """Weights of shape (n, 2) are an error in words."""
         wrong = Candidates(np.ones((4, 2)))
         require_refusal(lambda: self.fresh().prepare([wrong]), "prepare() with weights of shape (4, 2)")
         require_refusal(lambda: self.ready().unweight(wrong, self.rng()), "unweight() with weights of shape (4, 2)")
 
     def test_unweighting_before_prepare_is_refused(self) -> None:
-        """Without a first pass there is no maximum."""
+        """`unweight` before `prepare` is an error in words."""
         require_refusal(
             lambda: self.fresh().unweight(Candidates(np.ones(3)), self.rng()), "unweight() before prepare()"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -10,10 +11,10 @@ import numpy as np
 
 from mlgen.stages import (
     Candidates,
-    Exactness,
     FloatArray,
     IntArray,
     ProgressCallback,
+    Stage,
     TrainingReport,
     Unweighter,
     no_progress,
@@ -21,10 +22,13 @@ from mlgen.stages import (
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.known_surrogates import COST_RATIO, Asked, training_batches
 from mlgen.testing.rules import Arrays
+from mlgen.testing.statement import states_rules
+from mlgen.testing.traps import Trap
 
 UnweighterT = TypeVar("UnweighterT", bound=Unweighter)
 
 
+@states_rules
 class UnweighterCandidates(TrainedContractTests[UnweighterT]):
     """Candidates with a variable x, uniform in 0 to 1, and with weights that depend on it.
 
@@ -32,14 +36,13 @@ class UnweighterCandidates(TrainedContractTests[UnweighterT]):
     depends on x, and are zero for one in ten.
 
     Attributes:
-        exactness: As registered; only an exact plugin has to be unbiased.
         candidates: Number of candidates.
         repetitions: Number of independent unweightings of the same candidates. Their spread gives the standard error,
             so that the test of unbiasedness knows nothing of the method. Five standard errors of 25 repetitions
             are exceeded by chance once in 25,000 times (Student's t with 24 degrees of freedom); the seed is fixed.
     """
 
-    exactness: ClassVar[Exactness] = Exactness.EXACT
+    stage = Stage.UNWEIGHTING
     candidates: ClassVar[int] = 20_000
     repetitions: ClassVar[int] = 25
 
@@ -87,6 +90,31 @@ class UnweighterCandidates(TrainedContractTests[UnweighterT]):
         """Unweight all candidates."""
         kept = implementation.unweight(Candidates(self.sample()[1]), rng)
         return {"index": kept.index, "weight": kept.weight}
+
+    def trapped(self, trap: Trap) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Both passes over candidates that raise, as a stream or where their true weights are asked for; trainings."""
+        candidates = self.surrogate_candidates()
+        exact_weight = candidates.exact_weight
+        assert exact_weight is not None
+        stream = trap.stream([candidates])
+        yield "prepare() with a stream of candidates that raises", lambda: self.fresh().prepare(stream)
+        raising = replace(candidates, exact_weight=trap.before(exact_weight))
+        yield "exact_weight that raises in prepare()", lambda: self.fresh().prepare([raising])
+        prepared = self.fresh()
+        prepared.prepare([candidates])
+        yield "exact_weight that raises in unweight()", lambda: prepared.unweight(raising, self.rng())
+        unsure = replace(candidates, relative_error=trap.before(lambda index: np.full(len(index), 0.1)))
+        yield "relative_error that raises in prepare()", lambda: self.fresh().prepare([unsure])
+        yield "relative_error that raises in unweight()", lambda: prepared.unweight(unsure, self.rng())
+        if not self.make().learns:
+            return
+        endless = trap.stream([candidates])
+        yield "training on a stream of candidates that raises", lambda: self.make().train(endless, self.rng())
+        training = self.training(self.rng(15))
+        yield (
+            "a progress callback that raises",
+            lambda: self.make().train(training, self.rng(), trap.progress),
+        )
 
     def trained_for(self, surrogate: str) -> Callable[[], UnweighterT]:
         """Return what makes a plugin for candidates of the known process."""

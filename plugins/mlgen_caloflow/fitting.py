@@ -36,6 +36,11 @@ class Course:
     steps: int = 0
 
 
+def planned_steps(showers: int, passes: float, settings: CaloFlowSettings) -> int:
+    """Return how many steps `fit` takes, unless it stops before."""
+    return max(settings.fewest_steps, math.ceil(passes * showers / min(settings.batch_size, showers)))
+
+
 def fit(
     network: nn.Module,
     loss: Callable[[IntArray], Tensor],
@@ -44,7 +49,7 @@ def fit(
     passes: float,
     settings: CaloFlowSettings,
     rng: np.random.Generator,
-    report: Callable[[int, int, float], None],
+    report: Callable[[int, float], None],
 ) -> Course:
     """Train in place; the network ends with the averaged parameters of the smallest held-out loss.
 
@@ -56,13 +61,13 @@ def fit(
         passes: Passes through them.
         settings: Of the surrogate.
         rng: Source of all randomness.
-        report: Called with the steps done, those to do, and the loss.
+        report: Called with the steps done and the loss.
 
     Raises:
         TrainingError: The loss became infinite or NaN.
     """
     size = min(settings.batch_size, showers)
-    steps = max(settings.fewest_steps, math.ceil(passes * showers / size))
+    steps = planned_steps(showers, passes, settings)
     parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -95,7 +100,7 @@ def fit(
         if step % _REPORT_EVERY == 0 or step == steps:
             course.loss.append(float(np.mean(recent)))
             recent.clear()
-            report(step, steps, course.loss[-1])
+            report(step, course.loss[-1])
         if step % every == 0 or step == steps:
             network.eval()
             with parameters_of(parameters, average), torch.no_grad():

@@ -15,7 +15,7 @@ from mlgen.stages import FloatArray, IntArray, Progress, ProgressCallback, Train
 from mlgen.torch_settings import seeded
 from mlgen_caloflow.collected import Collected
 from mlgen_caloflow.conditions import Particles
-from mlgen_caloflow.fitting import Course, fit
+from mlgen_caloflow.fitting import Course, fit, planned_steps
 from mlgen_caloflow.flows import ShowerFlows, voxel_order
 from mlgen_caloflow.settings import CaloFlowSettings
 from mlgen_caloflow.stick_breaking import Pieces
@@ -110,6 +110,11 @@ class _Trainer:
         self._training, self._held_out = training, held_out
         self._settings, self._device, self._rng, self._progress = settings, device, rng, progress
         self._mixed = _mixed_precision(settings, device)
+        passes = [settings.layer_passes, settings.passes]
+        if flows.student is not None:
+            passes.append(settings.student_passes)
+        self._steps_before = 0
+        self._all_steps = sum(planned_steps(len(training), each, settings) for each in passes)
         self._looked_at = training[: _VOXELS_LOOKED_AT // sample.voxels.shape[1]]
 
     def layers(self) -> Course:
@@ -185,10 +190,17 @@ class _Trainer:
             with self._precision():
                 return float(np.average([held_out_loss(part).item() for part in parts], weights=list(map(len, parts))))
 
-        def report(done: int, total: int, value: float) -> None:
-            self._progress(Progress(done, total, figure, value))
+        def report(done: int, value: float) -> None:
+            self._progress(Progress(self._steps_before + done, self._all_steps, figure, value))
 
-        return fit(network, training_loss, validate, len(self._training), passes, self._settings, self._rng, report)
+        showers = len(self._training)
+        course = fit(network, training_loss, validate, showers, passes, self._settings, self._rng, report)
+        planned = planned_steps(showers, passes, self._settings)
+        if course.steps < planned:
+            # It stopped early: the steps that are left will not be taken.
+            report(planned, course.loss[-1] if course.loss else float("nan"))
+        self._steps_before += planned
+        return course
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:

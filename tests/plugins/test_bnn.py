@@ -38,6 +38,7 @@ class TestBayesian(AmplitudeSurrogateTests):
 
 class TestDeterministic(AmplitudeSurrogateTests):
     name = "bnn"
+    capabilities = frozenset()  # no members
 
     def make(self):
         return BnnSurrogate(settings(uncertainty="deterministic"))

@@ -51,6 +51,7 @@ class TestConformance(PhaseSpaceSamplerTests):
 
 class TestPriorChannelWeights(PhaseSpaceSamplerTests):
     name = "madnis"
+    capabilities = frozenset()  # no learned channel weights
 
     def make(self):
         return MadnisSampler(QUICK.model_copy(update={"learn_channel_weights": False, "share_groups": False}))

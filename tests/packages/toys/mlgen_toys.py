@@ -15,6 +15,7 @@ from mlgen.showers import Geometry, ShowerBatch
 from mlgen.stages import (
     Amplitude,
     AmplitudeSurrogate,
+    Capability,
     EventGenerator,
     Exactness,
     PhaseSpaceSampler,
@@ -150,7 +151,8 @@ class KeepAll(Toy, Unweighter):
     def __init__(self, settings: ToySettings) -> None:
         super().__init__(settings)
         self.candidates = 0
-        self.kept: list[np.ndarray] = []
+        #: Number, negative ones, sum and sum of squares of the accepted weights.
+        self.sums = np.zeros(4)
 
     @staticmethod
     def checked(candidates):
@@ -174,22 +176,21 @@ class KeepAll(Toy, Unweighter):
         index = np.flatnonzero(weights)
         new = weights[index] * float(self.arrays["kept_share"])
         self.candidates += len(weights)
-        self.kept.append(new)
+        self.sums += len(new), np.sum(new < 0), np.sum(new), np.sum(new**2)
         return Unweighted(index, new)
 
     def report(self):
-        new = np.concatenate([np.empty(0), *self.kept])
-        n = max(len(new), 1)
+        accepted, negative, total, squares = self.sums
         return UnweightingReport(
             candidates=self.candidates,
-            accepted=len(new),
-            efficiency=len(new) / max(self.candidates, 1),
+            accepted=int(accepted),
+            efficiency=accepted / max(self.candidates, 1),
             maximum_weight=float("inf"),
             overweight_events=0,
             overweight_share=0.0,
             largest_overweight=0.0,
-            negative_fraction=float(np.sum(new < 0)) / n,
-            effective_sample_size=float(new.sum() ** 2 / np.sum(new**2)) if len(new) else 0.0,
+            negative_fraction=negative / max(accepted, 1),
+            effective_sample_size=total**2 / squares if accepted else 0.0,
         )
 
 
@@ -275,31 +276,42 @@ class ShowerLibrary(Toy, ShowerSurrogate):
         return ShowerBatch(incident_energy, pdg_id, direction, voxels, self.geometry)
 
 
-def _plugin(name: str, stage: Stage, implementation: type[Any], exactness: Exactness) -> Iterable[Plugin]:
-    summary = str(implementation.__doc__)
-    return [Plugin(name, stage, lambda: implementation, ToySettings, exactness, summary, contract_version=1)]
+def _plugin(
+    name: str, stage: Stage, implementation: type[Any], exactness: Exactness, *capabilities: Capability
+) -> Plugin:
+    return Plugin(
+        name,
+        stage,
+        lambda: implementation,
+        ToySettings,
+        exactness,
+        str(implementation.__doc__),
+        contract_version=1,
+        capabilities=frozenset(capabilities),
+    )
 
 
 @hookimpl
 def mlgen_phase_space() -> Iterable[Plugin]:
-    return _plugin("toy-flat", Stage.PHASE_SPACE, FlatSampler, Exactness.EXACT)
+    return [_plugin("toy-flat", Stage.PHASE_SPACE, FlatSampler, Exactness.EXACT)]
 
 
 @hookimpl
 def mlgen_amplitude() -> Iterable[Plugin]:
-    return _plugin("toy-cosine", Stage.AMPLITUDE, CosineAmplitude, Exactness.APPROXIMATE)
+    return [_plugin("toy-cosine", Stage.AMPLITUDE, CosineAmplitude, Exactness.APPROXIMATE, Capability.MEMBERS)]
 
 
 @hookimpl
 def mlgen_unweighting() -> Iterable[Plugin]:
-    return _plugin("toy-keep-all", Stage.UNWEIGHTING, KeepAll, Exactness.EXACT)
+    return [_plugin("toy-keep-all", Stage.UNWEIGHTING, KeepAll, Exactness.EXACT)]
 
 
 @hookimpl
 def mlgen_generator() -> Iterator[Plugin]:
-    yield from _plugin("toy-library", Stage.GENERATOR, EventLibrary, Exactness.APPROXIMATE)
+    yield _plugin("toy-library", Stage.GENERATOR, EventLibrary, Exactness.APPROXIMATE, Capability.NEGATIVE_WEIGHTS)
 
 
 @hookimpl
 def mlgen_calorimeter() -> Iterator[Plugin]:
-    yield from _plugin("toy-showers", Stage.CALORIMETER, ShowerLibrary, Exactness.APPROXIMATE)
+    layers = (Capability.POLAR_LAYERS, Capability.RECTANGULAR_LAYERS)
+    yield _plugin("toy-showers", Stage.CALORIMETER, ShowerLibrary, Exactness.APPROXIMATE, *layers)

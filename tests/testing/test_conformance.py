@@ -16,7 +16,17 @@ import pytest
 from mlgen.events import EventBatch
 from mlgen.plugins import plugin_manager
 from mlgen.run_info import Beam
-from mlgen.stages import Amplitude, Candidates, Evaluated, Points, Progress, TrainingReport, Unweighted, no_progress
+from mlgen.stages import (
+    Amplitude,
+    Candidates,
+    Capability,
+    Evaluated,
+    Points,
+    Progress,
+    TrainingReport,
+    Unweighted,
+    no_progress,
+)
 from mlgen.testing import (
     AmplitudeSurrogateTests,
     EventGeneratorTests,
@@ -29,7 +39,7 @@ from mlgen.testing import (
 
 
 def _load_toys() -> ModuleType:
-    path = Path(__file__).parent / "packages" / "toys" / "mlgen_toys.py"
+    path = Path(__file__).parents[1] / "packages" / "toys" / "mlgen_toys.py"
     specification = importlib.util.spec_from_file_location("mlgen_toys", path)
     assert specification is not None
     assert specification.loader is not None
@@ -45,45 +55,31 @@ toys = _load_toys()
 @pytest.fixture(autouse=True)
 def toys_are_installed(monkeypatch):
     """Put the toys' folder, with its dist-info, on the path: to importlib.metadata they are installed then."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "packages" / "toys"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "packages" / "toys"))
     plugin_manager.cache_clear()
     yield
     plugin_manager.cache_clear()
 
 
+# A name is enough for a complete test class.
 class TestFlatSampler(PhaseSpaceSamplerTests):
     name = "toy-flat"
-
-    def make(self):
-        return toys.FlatSampler(toys.ToySettings())
 
 
 class TestCosineAmplitude(AmplitudeSurrogateTests):
     name = "toy-cosine"
 
-    def make(self):
-        return toys.CosineAmplitude(toys.ToySettings())
-
 
 class TestKeepAll(UnweighterTests):
     name = "toy-keep-all"
-
-    def make(self):
-        return toys.KeepAll(toys.ToySettings())
 
 
 class TestEventLibrary(EventGeneratorTests):
     name = "toy-library"
 
-    def make(self):
-        return toys.EventLibrary(toys.ToySettings())
-
 
 class TestShowerLibrary(ShowerSurrogateTests):
     name = "toy-showers"
-
-    def make(self):
-        return toys.ShowerLibrary(toys.ToySettings())
 
 
 CORRECT = {
@@ -92,9 +88,12 @@ CORRECT = {
 }
 
 
-def broken(of: str, method: str) -> Callable[[Callable[..., Any]], tuple[str, str, Callable[..., Any]]]:
-    """Mark a function as the wrong version of a toy's method; its first argument is the right version."""
-    return lambda function: (of, method, function)
+#: As registered.
+CLAIMED = {
+    "TestCosineAmplitude": frozenset({Capability.MEMBERS}),
+    "TestEventLibrary": frozenset({Capability.NEGATIVE_WEIGHTS}),
+    "TestShowerLibrary": frozenset({Capability.POLAR_LAYERS, Capability.RECTANGULAR_LAYERS}),
+}
 
 
 def kit_with(of: str, method: str, wrong: Callable[..., Any]) -> Any:
@@ -108,7 +107,8 @@ def kit_with(of: str, method: str, wrong: Callable[..., Any]) -> Any:
         replaced = lambda self, *arguments: wrong(lambda *a: right(self, *a), *arguments)  # noqa: E731
     wrong_toy = type(f"Wrong{toy.__name__}", (toy,), {method: replaced})
     settings = base().make().settings
-    return type(f"Wrong{of}", (base,), {"make": lambda self: wrong_toy(settings), "name": None})()
+    content = {"make": lambda self: wrong_toy(settings), "name": None, "capabilities": CLAIMED.get(of, frozenset())}
+    return type(f"Wrong{of}", (base,), content)()
 
 
 def _drop_sign(right, candidates, rng):
