@@ -6,13 +6,28 @@
         for batch in events:
             output.write(batch)
 
-Formats and compressions are recognised from the first bytes; a plugin can add formats (`mlgen.hookspecs`).
+Formats and compressions are recognised from the first bytes; a plugin can add formats (`mlgen.hookspecs`). What reads
+and writes is imported when it is first used: the list of formats needs none of it.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from mlgen.event_format import BATCH_SIZE, EventFormat, EventReader, EventWriter, ReadOptions, Skipped
 from mlgen.formats.catalogue import format_by_name, format_for_output, known_formats
-from mlgen.formats.reading import EventStream, open_events
-from mlgen.formats.writing import Output, create_events
+
+if TYPE_CHECKING:
+    from mlgen.formats.reading import EventStream, open_events
+    from mlgen.formats.writing import Output, create_events
+
+_HOMES = {
+    "EventStream": "mlgen.formats.reading",
+    "Output": "mlgen.formats.writing",
+    "create_events": "mlgen.formats.writing",
+    "open_events": "mlgen.formats.reading",
+}
 
 __all__ = [
     "BATCH_SIZE",
@@ -29,3 +44,9 @@ __all__ = [
     "known_formats",
     "open_events",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'mlgen.formats' has no attribute '{name}'")

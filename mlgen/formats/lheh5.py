@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlgen.event_format import EventFormat, EventReader, EventWriter, ReadOptions
-from mlgen.formats.lheh5_reader import LesHouchesHDF5Reader
-from mlgen.formats.lheh5_writer import LesHouchesHDF5Writer
 from mlgen.run_info import RunInfo
 
 
@@ -46,10 +44,14 @@ class LesHouchesHDF5(EventFormat):
 
     def reader(self, stream: BinaryIO | Path, options: ReadOptions) -> EventReader:
         """Open for reading."""
+        from mlgen.formats.lheh5_reader import LesHouchesHDF5Reader
+
         return LesHouchesHDF5Reader(_local(stream), options)
 
     def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
         """Open for writing."""
+        from mlgen.formats.lheh5_writer import LesHouchesHDF5Writer
+
         return LesHouchesHDF5Writer(_local(stream), run_info)
 
 

@@ -38,8 +38,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlgen.event_format import EventFormat, EventReader, EventWriter, ReadOptions
-from mlgen.formats.root_reader import RootReader
-from mlgen.formats.root_writer import RootWriter
 from mlgen.run_info import RunInfo
 
 
@@ -65,10 +63,14 @@ class RootTree(EventFormat):
 
     def reader(self, stream: BinaryIO | Path, options: ReadOptions) -> EventReader:
         """Open for reading."""
+        from mlgen.formats.root_reader import RootReader
+
         return RootReader(_local(stream, self.name), options)
 
     def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
         """Open for writing."""
+        from mlgen.formats.root_writer import RootWriter
+
         return RootWriter(_local(stream, self.name), run_info, ntuple=False)
 
 
@@ -86,4 +88,6 @@ class RootNTuple(RootTree):
 
     def writer(self, stream: BinaryIO | Path, run_info: RunInfo) -> EventWriter:
         """Open for writing."""
+        from mlgen.formats.root_writer import RootWriter
+
         return RootWriter(_local(stream, self.name), run_info, ntuple=True)
