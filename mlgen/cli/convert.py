@@ -12,7 +12,13 @@ from mlgen.cli import options
 @click.command("convert")
 @click.argument("files", metavar="IN... OUT", nargs=-1, required=True)
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Convert only so many events.")
-@click.option("--batch-size", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1_000_000),
+    default=10_000,
+    show_default=True,
+    help="Events handled at a time; the events are the same for any number.",
+)
 @options.force
 @options.on_error
 @options.input_format

@@ -32,7 +32,7 @@ class Acceptance(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    eta: Interval = (-1.5, 1.5)
+    eta: Interval = Field((-1.5, 1.5), description="pseudorapidity: [minimum, maximum]")
     phi: Interval | None = Field(
         None, description="radians; an interval may go on beyond pi, as [3, 3.5] does; the whole circle when left out"
     )

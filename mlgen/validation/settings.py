@@ -25,10 +25,12 @@ class ObservableSettings(_Section):
 class JetSettings(_Section):
     """Jets from the hadrons of shower-level events; needs the package fastjet."""
 
-    algorithm: Literal["anti-kt", "kt", "cambridge-aachen"] = "anti-kt"
-    radius: float = Field(0.4, gt=0, le=3)
-    pt_min: float = Field(20.0, ge=0, description="GeV")
-    abs_eta_max: float = Field(5.0, gt=0)
+    algorithm: Literal["anti-kt", "kt", "cambridge-aachen"] = Field(
+        "anti-kt", description="which particles are put together first"
+    )
+    radius: float = Field(0.4, gt=0, le=3, description="distance R in rapidity and azimuth")
+    pt_min: float = Field(20.0, ge=0, description="smallest transverse momentum of a jet, GeV")
+    abs_eta_max: float = Field(5.0, gt=0, description="largest |pseudorapidity| of a jet")
 
 
 #: Events of each sample, and events that a comparison may use, below which there is no classifier test: a training on
@@ -39,7 +41,9 @@ FEWEST_EVENTS = 200
 class ClassifierSettings(_Section):
     """The classifier two-sample test."""
 
-    methods: list[Literal["gradient boosting", "network"]] = Field(["gradient boosting", "network"], min_length=1)
+    methods: list[Literal["gradient boosting", "network"]] = Field(
+        ["gradient boosting", "network"], min_length=1, description="classifiers to train"
+    )
     seeds: int = Field(3, ge=1, le=100, description="trainings of each method")
     events: int = Field(50_000, ge=FEWEST_EVENTS, description="events of each sample that are used, at most")
 
