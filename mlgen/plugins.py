@@ -273,7 +273,8 @@ class PluginManager:
             known = sorted(registered.offer.name for registered in plugins)
             raise PluginError(
                 f"no {stage.value} plugin is called '{name}'{nearest(name, known)}\n"
-                f"There is: {', '.join(known) or 'none'}{self.failure_advice()}"
+                f"There is: {', '.join(known) or 'none'}. One in a single file has to be named: --plugin FILE, or "
+                f'plugins = ["FILE"] at the top of the card{self.failure_advice()}'
             )
         found = _only(_plugins_called(stage, name), same)
         check_contract_version(found.offer.contract_version, f"{stage.value} plugin '{name}' of {found.source}")

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
+
 from mlgen.errors import MlgenError
 
 
@@ -28,6 +30,14 @@ class WeightNormalisation(enum.Enum):
     UNKNOWN = "the file does not say how its weights are normalised"
 
 
+def _as_plain_numbers(record: Beam | Process) -> None:
+    """Turn NumPy's numbers into Python's, which all formats know how to write."""
+    for name in record.__slots__:
+        value = getattr(record, name)
+        if isinstance(value, np.generic):
+            object.__setattr__(record, name, value.item())
+
+
 @dataclass(frozen=True, slots=True)
 class Beam:
     """One beam: PDG id, energy in GeV, and the PDF's group and set as in the Les Houches record."""
@@ -36,6 +46,9 @@ class Beam:
     energy: float
     pdf_group: int = 0
     pdf_set: int = 0
+
+    def __post_init__(self) -> None:
+        _as_plain_numbers(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,9 @@ class Process:
     cross_section: float
     error: float
     maximum_weight: float
+
+    def __post_init__(self) -> None:
+        _as_plain_numbers(self)
 
 
 @dataclass(frozen=True, slots=True)

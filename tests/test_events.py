@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlgen.events import PARTICLE_COLUMNS, EventBatch, RecordError, invariant_mass, rebatched
+from mlgen.formats import create_events, open_events
 from mlgen.run_info import Beam, Process, RunInfo, Variation, WeightNormalisation
 from mlgen.testing import drell_yan_events
 
@@ -219,3 +220,17 @@ class TestRunInfo:
     def test_with_variations_adds_what_is_new(self, run_info):
         assert run_info.with_variations(("1002", "mine")).variation_names == ("1001", "1002", "mine")
         assert run_info.with_variations(("1001",)) is run_info
+
+
+@pytest.mark.parametrize("suffix", [".lhe", ".hepmc3", ".hepmc2", ".root", ".lheh5"])
+def test_numbers_of_numpy_in_the_run_information_are_written_as_numbers(suffix, tmp_path):
+    events, info = drell_yan_events(3, np.random.default_rng(1))
+    beams = (Beam(np.int64(2212), np.float64(6500.0)), Beam(2212, np.float32(6500.0)))
+    process = Process(np.int32(1), np.float64(27.8), np.float64(0.4), np.float32(1.5))
+    assert [type(value) for value in (process.process_id, process.error, process.maximum_weight)] == [int, float, float]
+    path = tmp_path / f"events{suffix}"
+    with create_events(path, info.replace(beams=beams, processes=(process,))) as output:
+        output.write(events)
+    with open_events(path) as again:
+        assert again.run_info.cross_section == 27.8
+        assert again.run_info.beams[0].energy == 6500.0

@@ -56,6 +56,8 @@ _MOST_HELD_OUT = 0.2
 Measured = tuple[FloatArray, Amplitude]
 #: Share of a Gaussian within one standard deviation, and how far that of the pulls may be off without a remark.
 _ONE_SIGMA, _COVERAGE_TOLERANCE = 0.6827, 0.1
+#: Median of |Delta| above which a surrogate cannot be called one.
+_UNLEARNED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,11 @@ def _joined_report(
 def _doubts(tested: AmplitudeAccuracy, place: str) -> list[str]:
     """What a user should know before the surrogate is used."""
     said = []
+    if tested.median_absolute_delta > _UNLEARNED:
+        said.append(
+            f"{place}half of the test points are predicted wrong by more than {tested.median_absolute_delta:.0%}: this "
+            "surrogate has not learned |M|^2, and what is made with it is wrong; give it more steps and points"
+        )
     largest = tested.largest_permille
     if abs(largest.mean_delta) > max(0.01, 3 * largest.mean_delta_error if largest.count > 1 else np.inf):
         said.append(

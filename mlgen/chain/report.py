@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import mlgen
 from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.weight_distribution import WeightDistribution
 from mlgen.report.page import Page
+from mlgen.stages import Exactness
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,25 @@ def stage_result(stage: PlannedStage, **others: Any) -> StageResult:
     )
 
 
-def provenance(plan: Plan, stages: tuple[StageResult, ...]) -> dict[str, Any]:
-    """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes."""
-    return _record(plan, stages, "run")
+def provenance(plan: Plan, stages: tuple[StageResult, ...], before: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """What goes into every output: enough to make it again. No times, so that the same run gives the same bytes.
+
+    Args:
+        plan: The plan.
+        stages: What replaced stages.
+        before: The records of the events that it begins with: they do not become exact by going through an exact chain.
+    """
+    record = _record(plan, stages, "run")
+    return record | {"exactness": Exactness.APPROXIMATE.value} if approximate_stages(before) is not None else record
+
+
+def approximate_stages(records: Iterable[Mapping[str, Any]]) -> list[str] | None:
+    """Return the approximate stages of the runs that made events, by plugin; None where all of these were exact."""
+    weak = [record for record in records if record.get("exactness") == Exactness.APPROXIMATE.value]
+    if not weak:
+        return None
+    stages = [stage for record in weak for stage in record.get("stages", ())]
+    return [str(stage.get("plugin")) for stage in stages if stage.get("exactness") == Exactness.APPROXIMATE.value]
 
 
 def process_provenance(

@@ -21,7 +21,7 @@ from mlgen.chain.detector_stage import DetectorStage
 from mlgen.chain.generator_models import trained_generator
 from mlgen.chain.kept_models import ReadyModel
 from mlgen.chain.plan import Plan, PlannedStage
-from mlgen.chain.report import RunResult, StageResult, provenance, stage_result
+from mlgen.chain.report import RunResult, StageResult, approximate_stages, provenance, stage_result
 from mlgen.chain.shower_models import trained_surrogate
 from mlgen.chain.showering import ShowerStage
 from mlgen.chain.timing import Timer
@@ -168,7 +168,7 @@ def run_chain(plan: Plan, reporter: Reporter = silent) -> RunResult:
         events=count,
         cross_section=run_info.cross_section,
         cross_section_error=run_info.cross_section_error,
-        exactness=plan.exactness.value,
+        exactness=run_info.provenance[-1]["exactness"],
         outputs=plan.outputs,
         stages=tuple(stages),
         skipped=skipped,
@@ -302,7 +302,7 @@ def _output_run_info(
         info = info.replace(weight_strategy=int(math.copysign(4, info.weight_strategy)))
     if source.negative_weights and info.weight_strategy > 0:
         info = info.replace(weight_strategy=-info.weight_strategy)
-    return info.replace(provenance=(*info.provenance, provenance(plan, stages)))
+    return info.replace(provenance=(*info.provenance, provenance(plan, stages, info.provenance)))
 
 
 def _reweightings(plan: Plan) -> list[Reweighting]:
@@ -354,6 +354,8 @@ def _unweighted(
 
 def _remarks(events: EventStream | None, source: _Source) -> tuple[str, ...]:
     remarks = []
+    if events is not None and (weak := approximate_stages(events.run_info.provenance)) is not None:
+        remarks.append(f"the input was made by {' and '.join(weak) or 'an approximate chain'}: it stays approximate")
     if source.trials != source.candidates:
         remarks.append(
             f"the {source.candidates:,} candidates stand for {source.trials:,.0f} trials: their cross section is the "

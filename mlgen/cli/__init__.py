@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: runs the command and turns errors into one message and an exit code.
 
     Exit codes: 0, done; 1, a failure while running; 2, something the user can mend; 3, a gate that failed
-    (`mlgen validate --fail-above`); 130, interrupted.
+    (`mlgen validate --fail-above`) or a rule that is broken (`mlgen check-plugin`); 130, interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     # A terminated run cleans up like an interrupted one: nothing half-written stays.

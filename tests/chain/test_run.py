@@ -207,6 +207,26 @@ def test_a_failing_plugin_is_named(examples, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_events_of_an_approximate_chain_do_not_become_exact(examples, tmp_path):
+    run_chain(plan_chain(card(generator_card(examples, events=100), tmp_path)))
+    made = tmp_path / "new.lhe"
+    with open_events(made) as events:
+        assert events.run_info.provenance[-1]["exactness"] == "approximate"
+    text = f"""
+[input]
+file = "{made}"
+[unweighting]
+plugin = "hit-or-miss"
+[output]
+files = ["unweighted.lhe"]
+"""
+    result = run_chain(plan_chain(card(text, tmp_path)))
+    assert result.exactness == "approximate"
+    assert "the input was made by cfm: it stays approximate" in result.remarks
+    with open_events(tmp_path / "unweighted.lhe") as events:
+        assert [record["exactness"] for record in events.run_info.provenance] == ["approximate", "approximate"]
+
+
 def test_an_exactness_is_that_of_the_weakest_stage(examples, tmp_path):
     text = generator_card(examples) + "[unweighting]\nplugin = 'hit-or-miss'\n"
     plan = plan_chain(card(text, tmp_path))
