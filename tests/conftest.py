@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from mlgen.plugins import plugin_manager, use_third_party
+from mlgen.plugins import DISABLE_VARIABLE, plugin_manager, use_third_party
 
 ROOT = Path(__file__).parent.parent
 
@@ -102,3 +102,12 @@ def install(tmp_path, monkeypatch):
     yield install_package
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def fresh_manager(monkeypatch):
+    """Begin and end without plugins that another test loaded."""
+    monkeypatch.delenv(DISABLE_VARIABLE, raising=False)
+    use_third_party(True)
+    yield
+    use_third_party(True)

@@ -7,11 +7,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from mlgen import plugins
 from mlgen.cli import cli
 from mlgen.errors import PluginError
-from mlgen.plugins import PluginManager, use_third_party
+from mlgen.plugins import PluginManager
 from mlgen.stages import Stage
+
+pytestmark = pytest.mark.usefixtures("fresh_manager")
 
 PLUGIN = """
 from mlgen.hookspecs import Plugin, hookimpl
@@ -29,14 +30,6 @@ from mlgen.stages import Settings
 def mlgen_parton_showers():
     yield Tool("mine", lambda: object, Settings, "", contract_version=2)
 """
-
-
-@pytest.fixture(autouse=True)
-def fresh_manager(monkeypatch):
-    monkeypatch.delenv(plugins.DISABLE_VARIABLE, raising=False)
-    use_third_party(True)
-    yield
-    use_third_party(True)
 
 
 def failures(manager):

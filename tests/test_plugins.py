@@ -19,6 +19,8 @@ from mlgen.formats.catalogue import no_format_advice, recognise
 from mlgen.plugins import HOST_DISTRIBUTION, PluginManager, plugin_errors, plugin_manager, use_third_party
 from mlgen.stages import Contract, Stage
 
+pytestmark = pytest.mark.usefixtures("fresh_manager")
+
 TOYS = Path(__file__).parent / "packages" / "toys"
 
 KEEP_ALL = """
@@ -78,15 +80,6 @@ def keep_all(
     more=", contract_version=1",
 ):
     return KEEP_ALL.format(name=name, stage=stage, factory=factory, more=more)
-
-
-@pytest.fixture(autouse=True)
-def fresh_manager(monkeypatch):
-    """Begin and end without plugins that another test loaded."""
-    monkeypatch.delenv(plugins.DISABLE_VARIABLE, raising=False)
-    use_third_party(True)
-    yield
-    use_third_party(True)
 
 
 def names(manager: PluginManager, stage: Stage) -> list[str]:

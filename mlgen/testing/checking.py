@@ -17,6 +17,7 @@ from typing import Any
 
 from mlgen.errors import UserError, nearest
 from mlgen.hookspecs import Plugin
+from mlgen.plugin_sources import is_interruption
 from mlgen.plugins import PluginManager, Registered
 from mlgen.stages import Capability, Stage
 from mlgen.testing.base import ContractTests
@@ -26,8 +27,6 @@ from mlgen.threads import one_thread
 
 #: The rule without which no other can be checked.
 _FIRST = "implements-its-contract"
-#: A `SystemExit` above this is a signal for the whole program (`mlgen.cli.main`), not something of a plugin's.
-_SIGNALS = 128
 
 
 class Verdict(enum.Enum):
@@ -170,7 +169,7 @@ def _outcome(rule: Rule, case: str, test: Callable[[], None], plugin_files: Path
     except unittest.SkipTest as reason:
         return Outcome(rule, case, Verdict.NOT_APPLICABLE, str(reason), seconds=time.perf_counter() - start)
     except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > _SIGNALS:
+        if is_interruption(error):
             raise
         message = str(error) if isinstance(error, AssertionError) and str(error) else f"{type(error).__name__}: {error}"
         place = _place(error, plugin_files)
