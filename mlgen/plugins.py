@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import sys
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -378,7 +379,19 @@ def plugin_errors(registered: Registered[Plugin]) -> Iterator[None]:
     except MlgenError:
         raise
     except Exception as error:
-        raise PluginFailure(f"{_described(registered)} failed: {type(error).__name__}: {error}") from error
+        place = _place_in(registered, error)
+        raise PluginFailure(f"{_described(registered)} failed: {type(error).__name__}: {error}{place}") from error
+
+
+def _place_in(registered: Registered[Plugin], error: Exception) -> str:
+    """Where in the plugin's own code an exception came from, for its author."""
+    package = registered.offer.factory.__module__.partition(".")[0]
+    frames = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package
+    ]
+    return f" ({Path(frames[-1][0]).name}:{frames[-1][1]})" if frames else ""
 
 
 def _described(registered: Registered[Plugin]) -> str:

@@ -18,6 +18,10 @@ from mlgen.errors import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
+#: Deposited over incident energy, beyond which the units must be wrong: a shower cannot deposit much more than it
+#: brings (noise and rest masses are allowed for), and the thinnest active layers still see more than half a percent.
+#: GeV in place of MeV is a factor of 1000 either way.
+DEPOSITED_SHARE = (1 / 200, 10.0)
 #: Names of incident particles, as binning files and programs write them.
 PDG_IDS: Mapping[str, int] = {
     "photon": 22,

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mlgen.events import EventBatch
-from mlgen.showers import Geometry, ShowerBatch
-from mlgen.stages import Points, Unweighted, UnweightingReport
+from mlgen.showers import DEPOSITED_SHARE, Geometry, ShowerBatch
+from mlgen.stages import FloatArray, Points, Unweighted, UnweightingReport
+
+#: As few showers as say together in which unit their energies are.
+_SHOWERS_FOR_UNITS = 100
 
 
 def check_generated(batch: object, n: int, declared: Iterable[str]) -> None:
@@ -71,12 +74,19 @@ def check_mean_weight(report: UnweightingReport) -> tuple[float, float]:
     return float(mean), float(error)
 
 
-def check_showers(made: object, n: int, geometry: Geometry) -> ShowerBatch:
-    """Check what a calorimeter surrogate gave for `n` particles.
+def check_showers(made: object, incident_energy: FloatArray, geometry: Geometry) -> ShowerBatch:
+    """Check what a calorimeter surrogate gave for particles.
+
+    Args:
+        made: What it gave.
+        incident_energy: Of the particles, ``(n,)``, MeV.
+        geometry: That of the model.
 
     Raises:
-        ValueError: It is no batch of `n` showers of the geometry, or an energy is negative or not finite.
+        ValueError: It is no batch of `n` showers of the geometry, an energy is negative or not finite, or the energies
+            are in another unit.
     """
+    n = len(incident_energy)
     if not isinstance(made, ShowerBatch):
         raise ValueError(f"generate() gave {type(made).__name__}; a ShowerBatch is expected")
     if made.geometry.layers != geometry.layers:
@@ -87,6 +97,14 @@ def check_showers(made: object, n: int, geometry: Geometry) -> ShowerBatch:
     # Written so that NaN fails too.
     if not (np.all(made.voxels >= 0) and np.all(made.voxels < np.inf)):
         raise ValueError("generate() gave an energy that is negative or not finite")
+    deposited = float(made.voxels.sum())
+    share = deposited / float(incident_energy.sum()) if n else 0.0
+    # A few showers may deposit anything, and those that deposit nothing say nothing of units.
+    if n >= _SHOWERS_FOR_UNITS and deposited and not DEPOSITED_SHARE[0] <= share <= DEPOSITED_SHARE[1]:
+        raise ValueError(
+            f"generate() gave {n:,} showers that deposit {share:.3g} times the energy of their particles; is their "
+            "energy in MeV?"
+        )
     return made
 
 

@@ -62,7 +62,7 @@ class CheckedSurrogate:
         """
         with plugin_errors(self._registered):
             made = self._surrogate.generate(pdg_id, incident_energy, direction, rng)
-            return check_showers(made, len(pdg_id), self.geometry)
+            return check_showers(made, incident_energy, self.geometry)
 
 
 def trained_surrogate(plan: Plan, stage: PlannedStage, reporter: Reporter) -> ReadyModel[CheckedSurrogate]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,14 @@ class CensusRow:
 
 
 class Census:
-    """Counts particles by kind and fate."""
+    """Counts particles by kind and fate.
 
-    def __init__(self) -> None:
+    Args:
+        trained: The energies that the model was trained on, in GeV, by PDG id.
+    """
+
+    def __init__(self, trained: Mapping[int, tuple[float, float]]) -> None:
+        self._trained = trained
         self._counts: dict[tuple[int, int], tuple[int, float]] = {}
 
     def add(self, pdg_id: IntArray, fate: IntArray, energy: FloatArray) -> None:
@@ -126,11 +131,16 @@ class Census:
         if invisible := self.rows(Fate.INVISIBLE):
             yield f"invisible, which is no loss: {listed(invisible, energies=False)}"
         if skipped := self.rows(Fate.OUTSIDE_RANGE_SKIPPED):
-            yield f"left out, because the model was trained in another range of energies: {listed(skipped)}"
+            yield f"left out, because the model was trained on {self._trained_on()}: {listed(skipped)}"
         if outside := self.rows(Fate.SHOWER_OUTSIDE_RANGE):
-            yield f"flagged, because the model was trained in another range of energies: {listed(outside)}"
+            yield f"flagged, because the model was trained on {self._trained_on()}: {listed(outside)}"
         if not self.count(Fate.SHOWER, Fate.SHOWER_OUTSIDE_RANGE):
             yield "no particle got a shower: there are no cells"
+
+    def _trained_on(self) -> str:
+        return " and ".join(
+            f"{particle_name(kind)} of {low:.4g} to {high:.4g} GeV" for kind, (low, high) in self._trained.items()
+        )
 
 
 def listed(rows: Sequence[CensusRow], *, energies: bool = True) -> str:

@@ -91,7 +91,8 @@ class Detector:
     """
 
     def __init__(self, surrogate: Showers, settings: DetectorSettings) -> None:
-        self.census = Census()
+        trained = {kind: (low / MEV, high / MEV) for kind, (low, high) in surrogate.energy_ranges.items()}
+        self.census = Census(trained)
         self._surrogate, self._settings = surrogate, settings
         self._ranges, self._stand_ins = dict(surrogate.energy_ranges), {}
         for particle, other in settings.stand_ins.items():

@@ -14,7 +14,7 @@ from mlgen.formats.columnar import explained
 from mlgen.formats.shower_geometry import geometry_of
 from mlgen.formats.shower_layout import checked_layout
 from mlgen.formats.shower_writer import GEOMETRY, PROVENANCE
-from mlgen.showers import Geometry, ShowerBatch
+from mlgen.showers import DEPOSITED_SHARE, Geometry, ShowerBatch
 
 #: A batch of showers has at most so many bytes of voxels, however many showers were asked for.
 BATCH_BYTES = 1 << 26
@@ -22,10 +22,6 @@ BATCH_BYTES = 1 << 26
 CACHE_BYTES = 1 << 26
 #: Showers at the beginning of a file whose energies are looked at to see whether their units can be right.
 UNIT_SHOWERS = 1000
-#: Deposited over incident energy, beyond which the units must be wrong: a shower cannot deposit much more than it
-#: brings (noise and rest masses are allowed for), and the thinnest active layers still see more than half a percent.
-#: GeV in place of MeV is a factor of 1000 either way.
-DEPOSITED_SHARE = (1 / 200, 10.0)
 _COPY_AGAIN = "Copy the file again."
 
 

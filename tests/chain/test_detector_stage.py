@@ -360,6 +360,23 @@ def test_a_plugin_that_gives_nonsense_is_named(folder, known_showers, monkeypatc
         run(card(folder))
 
 
+@pytest.mark.parametrize("factor", [1000, 1 / 1000])
+def test_energies_in_another_unit_are_told(factor, folder, known_showers, monkeypatch):
+    train_chain(plan_chain(card(folder), training_only=True))
+    right = known_showers.KnownShowers.generate
+
+    def wrong(self, *arguments):
+        made = right(self, *arguments)
+        return ShowerBatch(made.incident_energy, made.pdg_id, made.direction, made.voxels * factor, made.geometry)
+
+    monkeypatch.setattr(known_showers.KnownShowers, "generate", wrong)
+    with pytest.raises(
+        PluginFailure, match=r"'known-showers'.* times the energy of their particles; is their energy in"
+    ):
+        run(card(folder))
+    assert not (folder / "cells.root").exists()
+
+
 def test_training_needs_showers_and_a_place(folder):
     for checked in (without_showers(card(folder)), card(folder, model=None)):
         with pytest.raises(CardError, match=r'training needs showers = .* and model = "FOLDER"'):
