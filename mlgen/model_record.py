@@ -58,6 +58,7 @@ class ModelRecord:
         report: What the training said of itself.
         weights_sha256: SHA-256 of ``weights.safetensors``.
         mlgen_version: The mlgen that wrote it.
+        code_sha256: SHA-256 of the plugin's code (`mlgen.plugin_sources.code_digest`); empty where it is not known.
     """
 
     plugin: str
@@ -71,6 +72,7 @@ class ModelRecord:
     report: TrainingReport
     weights_sha256: str
     mlgen_version: str
+    code_sha256: str = ""
 
 
 def record_to_json(record: ModelRecord) -> bytes:
@@ -96,6 +98,7 @@ def record_to_json(record: ModelRecord) -> bytes:
         },
         "weights_sha256": record.weights_sha256,
         "mlgen_version": record.mlgen_version,
+        "code_sha256": record.code_sha256,
     }
     try:
         return (json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
@@ -150,6 +153,8 @@ def record_from_json(place: Path, content: bytes) -> ModelRecord:
             ),
             weights_sha256=str(values["weights_sha256"]),
             mlgen_version=str(values["mlgen_version"]),
+            # Older models do not have it.
+            code_sha256=str(values.get("code_sha256", "")),
         )
     except KeyError as error:
         raise ModelError(f"{place}: {error} is missing. Copy the model again, or train it again") from error

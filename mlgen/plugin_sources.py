@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -119,6 +120,33 @@ def read_plugin_file(path: Path) -> tuple[ModuleType, Source]:
     version = getattr(module, "__version__", None)
     version = f"{version}+sha256.{digest}" if isinstance(version, str) else f"sha256.{digest}"
     return module, Source(f"{path.name} (single file)", version, str(path), single_file=True)
+
+
+@functools.cache
+def code_digest(module_name: str) -> str:
+    """Return the SHA-256 of the Python files of the package (or of the file) that a module is in.
+
+    A version stays what it is while its author works on the code: the digest tells that it is another one.
+
+    Args:
+        module_name: Name of the module, imported.
+
+    Returns:
+        Hexadecimal digits; empty where the files cannot be read.
+    """
+    module = sys.modules.get(module_name.partition(".")[0])
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return ""
+    package = Path(file).parent
+    files = sorted(package.rglob("*.py")) if hasattr(module, "__path__") else [Path(file)]
+    digest = hashlib.sha256()
+    try:
+        for path in files:
+            digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ import mlgen
 from mlgen.errors import ModelError
 from mlgen.hookspecs import Plugin
 from mlgen.model_record import ModelRecord, TrainedOn, as_json, record_from_json, record_to_json
+from mlgen.plugin_sources import code_digest
 from mlgen.plugins import PluginManager, Registered, plugin_errors
 from mlgen.stages import USE_TIME, Contract, Settings, State, TrainingReport
 
@@ -111,6 +112,7 @@ def save_model(
         report=report,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
         mlgen_version=mlgen.__version__,
+        code_sha256=code_digest(plugin.offer.factory.__module__),
     )
     contents = {RECORD_FILE: record_to_json(record), WEIGHTS_FILE: weights}
     try:

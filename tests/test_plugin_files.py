@@ -228,4 +228,8 @@ def test_other_code_is_another_version(write, examples, tmp_path):
     assert "trained with my_plugin.py (single file) sha256." in str(refused.exception)
     shutil.rmtree(tmp_path / "model")
     assert run(write(code), "4.lhe").exit_code == 0
-    assert run(write(code + "# changed\n"), "5.lhe").exit_code == 0
+    changed = run(write(code + "# changed\n"), "5.lhe")
+    assert changed.exit_code == 0
+    remark = "has changed since this model was trained: train it again with --retrain"
+    assert remark in " ".join(changed.stdout.split())
+    assert remark not in " ".join(run(write(code), "6.lhe").stdout.split())

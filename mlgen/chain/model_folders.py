@@ -13,6 +13,7 @@ from typing import Any
 import mlgen
 from mlgen.cache import cache_folder
 from mlgen.chain.plan import Plan, PlannedStage
+from mlgen.plugin_sources import code_digest
 from mlgen.store import training_settings
 
 _DIGITS = 32
@@ -61,6 +62,7 @@ def _folder(plan: Plan, stage: PlannedStage, data: Mapping[str, Any]) -> Path:
         "plugin": offer.name,
         "distribution": source.distribution,
         "version": source.version,
+        "code_sha256": code_digest(offer.factory.__module__),
         "contract_version": offer.contract_version,
         "mlgen_version": mlgen.__version__,
         "settings": training_settings(stage.settings),

@@ -12,6 +12,7 @@ from mlgen.chain.report import StageResult, stage_result
 from mlgen.errors import ModelError
 from mlgen.hookspecs import Plugin
 from mlgen.model_record import ModelRecord
+from mlgen.plugin_sources import code_digest
 from mlgen.plugins import Registered, plugin_errors
 from mlgen.report import write_report
 from mlgen.report.page import Figure
@@ -68,9 +69,24 @@ def loaded_model(stage: PlannedStage, folder: Path, restore: Restore | None = No
         model_sha256=stored.sha256,
         trained_on_sha256=record.trained_on.sha256,
         figures=dict(record.report.figures),
-        remarks=record.report.remarks,
+        remarks=(*record.report.remarks, *_other_code(record, stage.registered)),
     )
     return stored, result
+
+
+def _other_code(record: ModelRecord, registered: Registered[Plugin]) -> tuple[str, ...]:
+    """What to say where the plugin's code is not that of the training, although its version is.
+
+    A new release has other code, and says by its version whether models of the former one fit (`mlgen.store`).
+    """
+    now = code_digest(registered.offer.factory.__module__)
+    released = [version.partition("+")[0] for version in (record.version, registered.source.version)]
+    if not (now and record.code_sha256) or now == record.code_sha256 or released[0] != released[1]:
+        return ()
+    return (
+        f"the code of {registered.source} has changed since this model was trained: train it again with --retrain if "
+        "what was learned means something else now",
+    )
 
 
 def make_parent(folder: Path) -> None:

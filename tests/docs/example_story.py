@@ -13,6 +13,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
+import example_server
 from documentation import ROOT
 from example_card import card_problems
 from example_page import Block, ExampleError, Page
@@ -211,7 +212,11 @@ def make_environment(folder: Path) -> dict[str, str]:
     (packages / "packages_of_the_repository.pth").write_text(f"import site; site.addsitedir({seen!r})\n")
     for name, code in _SCRIPTS.items():
         script = place / "bin" / name
-        script.write_text(f"#!{place}/bin/python\nimport sys\n{code}\n{_MAIN}")
+        text = f"#!{place}/bin/python\nimport sys\n{code}\n{_MAIN}"
+        if name == "mlgen" and example_server.available():
+            client = {"python": place / "bin/python", "packages": str(packages), "address": example_server.address()}
+            text = example_server.CLIENT.format(**client)
+        script.write_text(text)
         script.chmod(0o755)
     ours = str(Path(sys.executable).parent)
     others = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry != ours]
