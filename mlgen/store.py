@@ -27,7 +27,7 @@ from mlgen.hookspecs import Plugin
 from mlgen.model_record import ModelRecord, TrainedOn, as_json, record_from_json, record_to_json
 from mlgen.plugin_sources import code_digest
 from mlgen.plugins import PluginManager, Registered, plugin_errors
-from mlgen.stages import USE_TIME, Contract, Settings, State, TrainingReport
+from mlgen.stages import USE_TIME, Contract, Settings, Stage, State, TrainingReport
 
 __all__ = [
     "RECORD_FILE",
@@ -96,7 +96,7 @@ def save_model(
     Raises:
         ModelError: There is something at `folder`, the disk refuses it, or the plugin's state is not arrays.
     """
-    check_free(folder, force=force)
+    check_free(folder, plugin.offer.stage, force=force)
     with plugin_errors(plugin):
         state = implementation.state()
     weights = state_to_bytes(state)
@@ -129,10 +129,16 @@ def save_model(
     return folder
 
 
-def check_free(folder: Path, *, force: bool = False) -> None:
+def check_free(folder: Path, stage: Stage, *, force: bool = False) -> None:
     """Refuse a folder that `save_model` would refuse; to be asked before a long training.
 
-    With `force`, a model may be replaced, but nothing else: a folder with any other file in it is left alone.
+    With `force`, a model of the same stage may be replaced, but nothing else: a folder with any other file in it is
+    left alone.
+
+    Args:
+        folder: The folder.
+        stage: Of the model that is to be saved there.
+        force: Whether a model that is there already is replaced.
 
     Raises:
         ModelError: There is something that may not be replaced.
@@ -151,6 +157,15 @@ def check_free(folder: Path, *, force: bool = False) -> None:
         )
     if not force:
         raise ModelError(f"{folder}: there is a model already; allow its replacement (force), or choose another folder")
+    try:
+        record = read_record(folder)
+    except ModelError:
+        return  # what is damaged may be replaced
+    if record.stage != stage.value:
+        raise ModelError(
+            f"{folder}: a model of the {record.stage} plugin '{record.plugin}' is there, which one of {stage.value} "
+            "does not replace. Choose another folder"
+        )
 
 
 def _ours(name: str) -> bool:
@@ -190,7 +205,7 @@ def load_model(
     """
     record_bytes = _read(folder, RECORD_FILE)
     record = record_from_json(folder / RECORD_FILE, record_bytes)
-    _check_plugin(folder, record, plugin)
+    check_plugin_of(folder, record, plugin)
     in_force = _settings_in_force(folder, record, plugin, settings)
     weights = _read(folder, WEIGHTS_FILE)
     found = hashlib.sha256(weights).hexdigest()
@@ -279,7 +294,12 @@ def state_from_bytes(content: bytes) -> dict[str, npt.NDArray[Any]]:
         raise ModelError(f"not a safetensors file: {error}. Copy the model again, or train it again") from error
 
 
-def _check_plugin(folder: Path, record: ModelRecord, plugin: Registered[Plugin]) -> None:
+def check_plugin_of(folder: Path, record: ModelRecord, plugin: Registered[Plugin]) -> None:
+    """Refuse the model of another plugin, package, version or contract.
+
+    Raises:
+        ModelError: It is one; both sides are named.
+    """
     place = folder / RECORD_FILE
     wanted = plugin.offer
     if (record.stage, record.plugin) != (wanted.stage.value, wanted.name):

@@ -78,12 +78,12 @@ STATE = {
 }
 
 
-def save(folder, state=STATE, settings=None, **options):
+def save(folder, state=STATE, settings=None, plugin=None, **options):
     settings = settings or LineSettings(width=128)
     line = Line(settings)
     line.arrays = dict(state)
     options = {"trained_on": TRAINED_ON, "seed": 7, "report": REPORT} | options
-    return save_model(folder, registered(), settings, line, **options)
+    return save_model(folder, plugin or registered(), settings, line, **options)
 
 
 @pytest.fixture
@@ -156,6 +156,13 @@ class TestPlace:
         save(model, seed=8, force=True)
         assert read_record(model).seed == 8
         assert [p.name for p in model.parent.iterdir()] == ["model"]
+
+    def test_force_does_not_replace_a_model_of_another_stage(self, model):
+        before = (model / "weights.safetensors").read_bytes()
+        other = registered(stage=Stage.AMPLITUDE)
+        with pytest.raises(ModelError, match=r"a model of the unweighting plugin 'line' is there, which one of amplitude"):
+            save(model, plugin=other, force=True)
+        assert (model / "weights.safetensors").read_bytes() == before
 
     def test_force_never_deletes_anything_but_a_model(self, model):
         (model / "thesis.tex").write_text("years of work")

@@ -54,7 +54,7 @@ def planned_calorimeter(card: Card, stage: PlannedStage, *, retrain: bool, train
     if section.showers is not None:
         if stage.model is not None and (retrain or not stage.trained):
             # Found out now, and not after hours of training.
-            check_free(stage.model, force=retrain)
+            check_free(stage.model, stage.registered.offer.stage, force=retrain)
         return stage
     if stage.model is not None:
         if not stage.trained:

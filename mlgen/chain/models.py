@@ -22,6 +22,7 @@ from mlgen.store import (
     REPORT_FILE,
     StoredModel,
     TrainedOn,
+    check_plugin_of,
     differences,
     load_model,
     read_record,
@@ -42,9 +43,10 @@ def record_of_settings(stage: PlannedStage, folder: Path, advice: str = ADVICE) 
         advice: What to do where it does not fit.
 
     Raises:
-        ModelError: It was trained with other settings; says in what they differ.
+        ModelError: It is of another plugin, or was trained with other settings; says in what they differ.
     """
     record = read_record(folder)
+    check_plugin_of(folder, record, stage.registered)
     if changed := differences(record, stage.settings):
         raise ModelError(f"{folder}: the model there was trained with other settings: {'; '.join(changed)}\n{advice}")
     return record

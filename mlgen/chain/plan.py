@@ -346,7 +346,7 @@ def _planned_calorimeter(card: Card, retrain: bool, training_only: bool) -> Plan
 def _check_model(stage: PlannedStage | None, retrain: bool) -> None:
     if stage is not None and stage.model is not None and (retrain or not stage.trained):
         # Found out now, and not after hours of training.
-        check_free(stage.model, force=retrain)
+        check_free(stage.model, stage.registered.offer.stage, force=retrain)
 
 
 def _planned(card: Card, stage: Stage) -> PlannedStage | None:

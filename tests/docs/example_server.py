@@ -84,13 +84,20 @@ def serve(listener: socket.socket) -> int | None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _reap)
     while True:
         connection, _ = listener.accept()
         with connection:
             if os.fork() == 0:
                 listener.close()
                 return _answer(connection)
+
+
+def _reap(*_: object) -> None:
+    """Take leave of the processes that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _answer(connection: socket.socket) -> int | None:
