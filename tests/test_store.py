@@ -160,7 +160,7 @@ class TestPlace:
     def test_force_does_not_replace_a_model_of_another_stage(self, model):
         before = (model / "weights.safetensors").read_bytes()
         other = registered(stage=Stage.AMPLITUDE)
-        with pytest.raises(ModelError, match=r"a model of the unweighting plugin 'line' is there, which one of amplitude"):
+        with pytest.raises(ModelError, match=r"a model of the unweighting plugin 'line' is there, which one of amp"):
             save(model, plugin=other, force=True)
         assert (model / "weights.safetensors").read_bytes() == before
 

@@ -30,7 +30,7 @@ LIBRARIES = (
     *("pydantic", "click", "rich.progress", "pluggy", "safetensors.numpy", "importlib.metadata"),
 )
 #: One thread for each process: threads do not survive a fork.
-_THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 #: What stands in ``bin/mlgen`` of an environment: hands everything over, and ends as the command does.
 CLIENT = """\
 #!{python}
