@@ -73,8 +73,8 @@ class StageSection(BaseModel):
     plugin: str = Field(description="name of the plugin, as 'mlgen plugins' lists them")
     model: str | None = Field(
         None,
-        description="folder of the trained model; trained and saved there when missing. Left out, a generator's is "
-        "kept in the cache",
+        description="folder of the trained model; trained and saved there when missing. Left out, that of a generator "
+        "or a calorimeter is kept in the cache, that of another stage is not kept",
     )
 
     @property

@@ -23,7 +23,7 @@ COMMANDS = {
     "validate": "Compare samples with a reference and write a report.",
     "simulate-showers": "Simulate showers of single particles in a calorimeter.",
     "convert": "Convert event files to another format.",
-    "info": "Say what is in a file of events or showers.",
+    "info": "Say what is in a file of events or showers, or a model.",
     "plugins": "List the plugins of this environment.",
     "new-plugin": "Write a package with a plugin to start from.",
     "check-plugin": "Check that a plugin keeps the rules of its stage.",

@@ -38,16 +38,36 @@ def command(
 ) -> None:
     """Say what is in a file: of events, generator, beams, processes, weights, particles and cells; or of showers.
 
-    Several files are read as one sample. The whole file is read, in constant memory. Files of showers that do not say
-    what their voxels are, as those of the CaloChallenge, need --geometry and --particle.
+    Of a folder with a trained model: its plugin, settings, training data and figures. Several files are read as one
+    sample. The whole file is read, in constant memory. Files of showers that do not say what their voxels are, as those
+    of the CaloChallenge, need --geometry and --particle.
     """
     from mlgen.formats.shower_files import is_shower_file
 
+    if any(Path(name).is_dir() for name in files):
+        _model(files, as_json)
+        return
     # A pipe can be read once only, and showers come in none.
     if all(Path(name).is_file() and is_shower_file(name) for name in files):
         _showers(files, geometry, particle, as_json)
     else:
         _events(files, input_format, on_error, as_json)
+
+
+def _model(files: tuple[str, ...], as_json: bool) -> None:
+    from mlgen.cli.model_info import is_model, model_content, model_rows
+    from mlgen.cli.terminal import print_json, table
+    from mlgen.errors import UserError
+
+    folder = next(Path(name) for name in files if Path(name).is_dir())
+    if not is_model(folder):
+        raise UserError(f"{folder}: is a folder, and none of a trained model (no model.json); a file is expected")
+    if len(files) > 1:
+        raise UserError(f"{folder}: is the folder of a model; name it alone")
+    if as_json:
+        print_json({"model": str(folder)} | model_content(folder))
+    else:
+        table(list(model_rows(folder)))
 
 
 def _showers(files: tuple[str, ...], geometry: Path | None, particle: str | None, as_json: bool) -> None:

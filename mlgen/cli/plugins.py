@@ -82,7 +82,8 @@ def command(as_json: bool) -> None:
     content["slow"] = {
         source.place: round(seconds, 1)
         for source, seconds in manager.seconds.items()
-        if seconds > SLOW and source.distribution != HOST_DISTRIBUTION
+        # A single file is only loaded where it is named.
+        if seconds > SLOW and source.distribution != HOST_DISTRIBUTION and not source.single_file
     }
     if as_json:
         print_json(content)

@@ -28,9 +28,9 @@ class PointDensity(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def last_layers(self) -> list[nn.Module]:
-        """Return the layers whose weights a Bayesian model is uncertain of.
+        """Return the layers whose weights a Bayesian model is uncertain of; none where there can be no such model.
 
-        Linear ones, with `weight` and `bias`; each is used once in a `loss`.
+        Linear ones, with `weight` and `bias`, also masked ones; each is used once in a `loss`.
         """
 
     @abc.abstractmethod
@@ -81,6 +81,7 @@ class FamilyDensity(nn.Module):
                 (rows, topology, extra) if everything else (rows[chosen], topology[chosen], extra[chosen])
             )
             part = density.loss(own[:, block.first : block.last], self.context(block, own, numbers, given), noise)
+            _check_shape(density, "loss", part, (len(own),))
             total = total + part if everything else total.index_add(0, chosen, part)
         return total
 
@@ -90,7 +91,9 @@ class FamilyDensity(nn.Module):
         for block, density, chosen in self._blocks(topology):
             for part in torch.split(chosen, CHUNK):
                 context = self.context(block, rows[part], topology[part], extra[part])
-                total[part] += density.log_density(rows[part, block.first : block.last], context)
+                found = density.log_density(rows[part, block.first : block.last], context)
+                _check_shape(density, "log_density", found, (len(part),))
+                total[part] += found
         return total
 
     def sample(self, topology: IntArray, extra: FloatArray32, rng: np.random.Generator) -> FloatArray32:
@@ -104,7 +107,9 @@ class FamilyDensity(nn.Module):
                 noise = torch.from_numpy(normal).to(device)
                 for part, here in zip(torch.split(chosen, CHUNK), torch.split(noise, CHUNK), strict=True):
                     context = self.context(block, rows[part], numbers[part], given[part])
-                    rows[part, block.first : block.last] = density.sample(here, context)
+                    points = density.sample(here, context)
+                    _check_shape(density, "sample", points, tuple(here.shape))
+                    rows[part, block.first : block.last] = points
         return np.asarray(rows.cpu().numpy())
 
     def context(self, block: Block, rows: Tensor, topology: Tensor, extra: Tensor) -> Tensor:
@@ -122,6 +127,14 @@ class FamilyDensity(nn.Module):
             chosen = torch.nonzero(members[topology])[:, 0]
             if len(chosen):
                 yield block, density, chosen
+
+
+def _check_shape(density: PointDensity, method: str, given: object, expected: tuple[int, ...]) -> None:
+    """Refuse what would only be found out by the words of torch, somewhere else."""
+    found = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    if found != expected:
+        name = type(density).__name__
+        raise ValueError(f"{method}() of {name} gave {found}; a tensor of shape {expected} is expected")
 
 
 def block_dimensions(family: Family, extra: int = 0) -> list[tuple[int, int]]:

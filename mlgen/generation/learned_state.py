@@ -136,6 +136,6 @@ def _parameters(
         trouble = "is not part of" if surplus else "is missing, or has another shape than, in"
         raise ModelError(
             f"the array '{kind}.{name}' of the model {trouble} a {plugin} generator with these settings; load it with "
-            "the settings that it was trained with"
+            "the settings that it was trained with, or train it again if the plugin's code has changed since"
         )
     return {name: np.array(found[name], np.float32) for name in expected}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mlgen.errors import TrainingError
 from mlgen.events import FloatArray
 from mlgen.generation.bayesian import fit_posterior
 from mlgen.generation.density import FamilyDensity
@@ -216,6 +217,12 @@ def learn(
         density = generator.family_density(family, learned.extra).to(generator.torch_device)
         for part in density.parts:
             part.initialise(rng)
+        if bayesian and not any(part.last_layers() for part in density.parts):
+            name = type(density.parts[0]).__name__
+            raise TrainingError(
+                f"uncertainty = 'bayesian' needs layers whose weights can be uncertain, and last_layers() of {name} "
+                "gives none; leave that setting out, or give the layers"
+            )
         learned.families.append(LearnedFamily(family, density, [], _totals(family, own)))
         parameters += sum(parameter.numel() for parameter in density.parameters())
         if not shared[number]:

@@ -23,9 +23,10 @@ from mlgen.stages import (
 )
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.event_rules import check_events
+from mlgen.testing.point_density import learned_generator, require_density_of_points
 from mlgen.testing.rules import Arrays, require, require_agreement, require_array, require_refusal, unchanged
 from mlgen.testing.samples import drell_yan_events, with_negative_weights
-from mlgen.testing.statement import not_applicable, states_rules
+from mlgen.testing.statement import checked_early, not_applicable, states_rules
 from mlgen.testing.traps import Trap
 
 GeneratorT = TypeVar("GeneratorT", bound=EventGenerator)
@@ -73,6 +74,7 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
         events, run_info = self.sample()
         check_events(events, run_info, coloured=_has_colours(events))
 
+    @checked_early
     def test_exactly_n_events(self) -> None:
         """`generate` makes exactly as many events as were asked for, also none and one."""
         for n in (0, 1, 37):
@@ -152,7 +154,9 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
         """A plugin with the capability DENSITY has `log_density`; one without it has not."""
         has, says = _has_density(self.ready()), self.claims(Capability.DENSITY)
         require(
-            has or not says, "the plugin claims to have a density (Capability.DENSITY), but log_density() is missing"
+            has or not says,
+            "the plugin claims to have a density (Capability.DENSITY), but log_density() is missing "
+            f"{self.if_switched_off(Capability.DENSITY)}",
         )
         require(
             says or not has,
@@ -233,7 +237,13 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
             what = "training on negative weights, which the plugin does not claim to do (Capability.NEGATIVE_WEIGHTS)"
             require_refusal(train, what, [TrainingError])
             return
-        train()
+        try:
+            train()
+        except TrainingError as error:
+            raise AssertionError(
+                "the plugin claims to learn from negative weights (Capability.NEGATIVE_WEIGHTS), but refused them: "
+                f"{error} {self.if_switched_off(Capability.NEGATIVE_WEIGHTS)}"
+            ) from error
         backward = ~_forward(events)
         signed = float(np.sum(events.weight[backward]) / np.sum(events.weight))
         unsigned = float(np.sum(np.abs(events.weight[backward])) / np.sum(np.abs(events.weight)))
@@ -247,6 +257,15 @@ class EventGeneratorTests(TrainedContractTests[GeneratorT]):
         if abs(implementation.run_info.weight_strategy) == abs(run_info.weight_strategy):
             rule = "the mean weight of generated events has to be the cross section, with the signs"
             require_agreement(made.weight, run_info.cross_section, rule)
+
+    def test_points_are_drawn_from_their_density(self) -> None:
+        """Of a `LearnedGenerator` whose loss is a likelihood: the points that the density draws are distributed as its
+        logarithm says, it integrates to one, and the loss is minus its logarithm.
+        """
+        learned = learned_generator(self.make())
+        if learned is None:
+            not_applicable("the plugin is no mlgen.generation.LearnedGenerator with likelihood = True")
+        require_density_of_points(learned.make_density, self.rng(7))
 
     def test_bad_training_data_are_refused(self) -> None:
         """Training on no events, and on momenta that are no numbers, is an error in words."""

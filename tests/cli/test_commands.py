@@ -207,7 +207,7 @@ def test_events_from_a_pipe_can_be_unweighted(events, tmp_path):
     ("arguments", "message"),
     [
         (["info", "{tmp}/nothing.lhe"], "there is no such file"),
-        (["info", "{tmp}"], "is a directory"),
+        (["info", "{tmp}"], "is a folder, and none of a trained model"),
         (["convert", "{events}"], "at least two files"),
         (["convert", "{events}", "{events}"], "exists already"),
         (["convert", "{events}", "{events}", "--force"], "the output is the input as well"),
