@@ -289,14 +289,23 @@ def load_card(path: Path) -> Card:
 
     Raises:
         CardError: It cannot be read, is no TOML, or says something that is not allowed.
+        PluginError: A plugin's file that it names cannot be loaded.
+    """
+    return parse_card(read_card(path), str(path), path.parent)
+
+
+def read_card(path: Path) -> str:
+    """Read a card, without a look at what it says.
+
+    Raises:
+        CardError: It cannot be read.
     """
     try:
-        text = path.read_text()
+        return path.read_text()
     except OSError as error:
         raise CardError(f"{path}: the card cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise CardError(f"{path}: this is not a card (not UTF-8 text); a TOML file is expected") from error
-    return parse_card(text, str(path), path.parent)
 
 
 def parse_card(text: str, source: str, directory: Path) -> Card:
@@ -305,11 +314,19 @@ def parse_card(text: str, source: str, directory: Path) -> Card:
     Raises:
         CardError: As `load_card`.
     """
+    return card_from(content_of(text, source), source, text, directory)
+
+
+def content_of(text: str, source: str) -> dict[str, Any]:
+    """Return what a card's text says, as nested dicts.
+
+    Raises:
+        CardError: It is no TOML.
+    """
     try:
-        content = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise CardError(f"{source}: not valid TOML: {error}") from error
-    return card_from(content, source, text, directory)
 
 
 def card_from(

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mlgen.card import COMMAND_LINE, Card, card_from, load_card
+from mlgen.card import COMMAND_LINE, Card, card_from, content_of, read_card
 from mlgen.cli.options import PLUGIN_FILES
 from mlgen.errors import UserError
 from mlgen.hookspecs import PLUGIN_KEYS, SAMPLER_KEYS
@@ -43,8 +43,9 @@ def card_with(path: Path | None, content: dict[str, Any], overrides: dict[str, A
     """
     text, name, directory = "", COMMAND_LINE, Path()
     if path is not None:
-        text = load_card(path).text
-        content, name, directory = tomllib.loads(text), str(path), path.parent
+        # What options add or replace is not looked at before they did.
+        text, name, directory = read_card(path), str(path), path.parent
+        content = content_of(text, name)
     before = copy.deepcopy(content)
     _add_plugin_files(content)
     left_out = _other_sampler(content, overrides)

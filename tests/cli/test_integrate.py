@@ -249,3 +249,15 @@ def test_what_packages_of_mlgen_log_is_shown_while_something_is_reported(capfd):
     err = capfd.readouterr().err
     assert err.startswith("generating g g > t t~\nbut this\npreparing: done")
     assert not logging.getLogger().isEnabledFor(logging.INFO)
+
+
+def test_a_sampler_of_the_command_line_needs_none_in_the_card(mlgen_command, tmp_path):
+    (tmp_path / "card.toml").write_text(
+        '[process]\nreaction = "e+ e- > mu+ mu-"\nbeams = ["e+", "e-"]\nenergy = 100\n[phase_space]\nbudget = 500\n'
+    )
+    code, _, err = mlgen_command("integrate", str(tmp_path / "card.toml"), "--points", "1000")
+    assert code == 2
+    assert "card.toml:5: [phase_space] plugin: is missing" in err
+    code, out, _ = mlgen_command("integrate", str(tmp_path / "card.toml"), "--points", "1000", "--sampler", "flat")
+    assert code == 0
+    assert "cross section" in out
