@@ -65,6 +65,11 @@ def judged(
         words = check.words()
         if words:
             remarks.append(f"{topology.describe()} and the like: {words}")
+    if not any(name.startswith("auc") for name in figures):
+        remarks.append(
+            f"too few events were held out to judge what was learned ({_FEWEST} of one kind are needed): compare with "
+            "events that were not trained on, by 'mlgen validate'"
+        )
     return figures, remarks
 
 
