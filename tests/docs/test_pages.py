@@ -1,11 +1,12 @@
 """The pages are built without a warning, every link leads somewhere, and everything has its entry."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 from built_site import Site
-from documentation import DOCS
+from documentation import DOCS, ROOT
 from mlgen_reference import api, builtin, settings
 from mlgen_reference.commands import commands
 
@@ -90,6 +91,13 @@ def test_a_wrong_reference_is_a_warning(tmp_path: Path) -> None:
     result = build(source, tmp_path / "built")
     assert result.returncode != 0
     assert not [problem for problem in WRONG.values() if problem not in result.stderr], result.stderr
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    """Its links are those of the repository, not of the built pages."""
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert not [link for link in links if "://" in link or not (ROOT / link).exists()]
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
