@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,8 @@ def command(
     """Check whether a plugin keeps the rules of its stage's contract.
 
     Trains it on small samples, with the quick settings of its registration. These are the tests that the plugin's
-    author inherits from mlgen.testing; the rules are in docs/reference/conformance.md. With --plugin and no NAME, all
-    plugins of that file are checked. Exit code 3: a rule was broken.
+    author inherits from mlgen.testing; the rules are on the page 'Rules of conformance' of mlgen's documentation. With
+    --plugin and no NAME, all plugins of that file are checked. Exit code 3: a rule was broken.
 
     \b
     mlgen check-plugin cfm
@@ -69,7 +70,7 @@ def command(
     mlgen check-plugin cfm --rule same-seed-gives-the-same-training
     """  # noqa: D301 - click wants a real \b
     from mlgen.cli.terminal import print_json
-    from mlgen.testing.checking import Verdict, check, check_rules
+    from mlgen.testing.checking import check_kit, check_rules, figures_of, files_of, kit_of
 
     debug = debug or bool(context.find_root().params.get("debug"))
     switched_off = [Capability[one.upper()] for one in without]
@@ -80,15 +81,14 @@ def command(
     for registered in chosen:
         changes = _changes(registered, settings)
         click.echo(_title(registered, changes), err=as_json)
-        outcomes = []
-        for outcome in check(registered, changes=changes, without=switched_off, rules=rules):
+        outcomes: list[Outcome] = []
+        kit = kit_of(registered, changes, switched_off)
+        for outcome in check_kit(kit, files_of(registered), rules=rules):
+            _show(outcome, _as_above(outcome, outcomes), debug=debug, err=as_json)
             outcomes.append(outcome)
-            _show(outcome, debug=debug, err=as_json)
-        counts = {verdict: sum(outcome.verdict is verdict for outcome in outcomes) for verdict in Verdict}
-        seconds = sum(outcome.seconds for outcome in outcomes)
-        said = ", ".join(f"{number} {verdict.value}" for verdict, number in counts.items())
-        click.echo(f"{registered.offer.name}: {said} ({seconds:.1f} s)", err=as_json)
-        checked.append(_as_json(registered, changes, outcomes))
+        figures = {} if rules else figures_of(kit)
+        _show_summary(registered.offer.name, outcomes, figures, err=as_json)
+        checked.append(_as_json(registered, changes, outcomes, figures))
     if as_json:
         print_json({"plugins": checked})
     if any(entry["broken"] for entry in checked):
@@ -158,9 +158,9 @@ def _changes(registered: Registered[Plugin], settings: Sequence[str]) -> dict[st
             hint = nearest(key, known) if problem["type"] == "extra_forbidden" else ""
             problems.append(f"{key}: {problem['msg']}{hint}")
         place = "--set" if changes else "quick_settings of its registration"
-        raise UserError(
-            f"{place}: not settings of '{offer.name}': {'; '.join(problems)}\nThere is: {', '.join(known) or 'none'}"
-        ) from error
+        unknown = any(problem["type"] == "extra_forbidden" for problem in error.errors())
+        there_is = f"\nThere is: {', '.join(known) or 'none'}" if unknown else ""
+        raise UserError(f"{place}: not settings of '{offer.name}': {'; '.join(problems)}{there_is}") from error
     return changes
 
 
@@ -174,7 +174,45 @@ def _title(registered: Registered[Plugin], changes: dict[str, Any]) -> str:
     )
 
 
-def _show(outcome: Outcome, *, debug: bool, err: bool) -> None:
+def _as_above(outcome: Outcome, before: Sequence[Outcome]) -> str:
+    """Say what an outcome has in common with one that was shown before it; empty where nothing."""
+    from mlgen.testing.checking import Verdict
+
+    for other in before:
+        if other.verdict is not Verdict.BROKEN:
+            continue
+        if outcome.cause and (outcome.cause, outcome.place) == (other.cause, other.place):
+            return f"as above: {_mistake(outcome)}"
+        if outcome.message == other.message:
+            return f"as above: {outcome.message.splitlines()[0]}"
+    return ""
+
+
+def _mistake(outcome: Outcome) -> str:
+    """What is wrong, in one line."""
+    said = (outcome.cause or outcome.message).splitlines()[0]
+    return f"{said}, {_short(outcome.place)}" if outcome.place else said
+
+
+def _show_summary(name: str, outcomes: Sequence[Outcome], figures: Mapping[str, str], *, err: bool) -> None:
+    """Show what one mistake broke together, figures that are no rule, and how many rules were kept and broken."""
+    from mlgen.testing.checking import Verdict
+
+    broken = Counter(_mistake(outcome) for outcome in outcomes if outcome.verdict is Verdict.BROKEN)
+    for mistake, number in broken.items():
+        if number > 1:
+            click.echo(f"{number} broken rules: {mistake}", err=err)
+    if broken:
+        click.echo("mlgen's documentation is built by 'make docs' in a clone of mlgen", err=err)
+    for title, value in figures.items():
+        click.echo(f"{title}: {value}", err=err)
+    counts = {verdict: sum(outcome.verdict is verdict for outcome in outcomes) for verdict in Verdict}
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    said = ", ".join(f"{number} {verdict.value}" for verdict, number in counts.items())
+    click.echo(f"{name}: {said} ({seconds:.1f} s)", err=err)
+
+
+def _show(outcome: Outcome, as_above: str, *, debug: bool, err: bool) -> None:
     from mlgen.testing.checking import Verdict
 
     color = {Verdict.PASSED: "green", Verdict.BROKEN: "red", Verdict.NOT_APPLICABLE: None}[outcome.verdict]
@@ -182,10 +220,11 @@ def _show(outcome: Outcome, *, debug: bool, err: bool) -> None:
     click.echo(f"  {click.style(f'{outcome.verdict.value:<14}', fg=color)}  {outcome.name}{reason}", err=err)
     if outcome.verdict is not Verdict.BROKEN:
         return
-    lines = [outcome.message]
-    if outcome.place:
-        lines.append(f"raised at {_short(outcome.place)}")
-    lines += [f"rule: {outcome.rule.words}", f"documented in {outcome.rule.documented}"]
+    lines = [as_above or outcome.message]
+    if not as_above:
+        if outcome.place:
+            lines.append(f"raised at {_short(outcome.place)}")
+        lines += [f"rule: {outcome.rule.words}", outcome.rule.place]
     if debug:
         lines.append(outcome.traceback)
     click.echo(textwrap.indent("\n".join(lines), _INDENT), err=err)
@@ -198,7 +237,9 @@ def _short(place: str) -> str:
     return f"{path.relative_to(Path.cwd())}:{line}" if path.is_relative_to(Path.cwd()) else place
 
 
-def _as_json(registered: Registered[Plugin], changes: dict[str, Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _as_json(
+    registered: Registered[Plugin], changes: dict[str, Any], outcomes: Sequence[Outcome], figures: Mapping[str, str]
+) -> dict[str, Any]:
     from mlgen.testing.checking import Verdict
 
     offer = registered.offer
@@ -211,12 +252,14 @@ def _as_json(registered: Registered[Plugin], changes: dict[str, Any], outcomes: 
         "passed": sum(outcome.verdict is Verdict.PASSED for outcome in outcomes),
         "broken": sum(outcome.verdict is Verdict.BROKEN for outcome in outcomes),
         "not_applicable": sum(outcome.verdict is Verdict.NOT_APPLICABLE for outcome in outcomes),
+        "figures": dict(figures),
         "rules": [
             {
                 "rule": outcome.rule.identity,
                 "case": outcome.case,
                 "verdict": outcome.verdict.value,
                 "message": outcome.message,
+                "cause": outcome.cause,
                 "place": outcome.place,
                 "words": outcome.rule.words,
                 "documented": outcome.rule.documented,

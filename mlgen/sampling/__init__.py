@@ -16,7 +16,8 @@ The plugin `flat` is this and little more. A sampler of another kind can use the
 - `systematic_counts`, `proportional_to`, `WeightMoments`: how often each channel is drawn;
 - `prior_of_drawn`: prior channel weights without the channels that are never drawn;
 - `point_weights`, `unweighting_efficiency`, `maximum_at_overweight_share`: how good the points are;
-- `remark_on_dropped`, `check_arrays`: for the training's report, and for ``from_state``.
+- `remark_on_dropped`: for the training's report;
+- `check_arrays`: for ``from_state``, that of `mlgen.state_arrays`, which is for plugins of all stages.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from mlgen.sampling.efficiency import OVERWEIGHT_SHARE, maximum_at_overweight_sh
 from mlgen.sampling.evaluation import EvaluatedBatch, check_integrand, evaluate, evaluated_batches
 from mlgen.sampling.point_weights import point_weights
 from mlgen.sampling.prior_weights import prior_of_drawn
-from mlgen.sampling.state_arrays import check_arrays
 from mlgen.sampling.weight_moments import WeightMoments
+from mlgen.state_arrays import check_arrays
 
 __all__ = [
     "OVERWEIGHT_SHARE",

@@ -32,7 +32,7 @@ def rendered(names: Names, stage: Stage) -> dict[PurePosixPath, str]:
         keep_trailing_newline=True,
     )
     words = _words(names, stage)
-    files = _common_files(names)
+    files = _common_files(names, stage)
     package = PurePosixPath("src", names.package)
     for template in environment.list_templates(extensions=[SUFFIX.removeprefix(".")]):
         folder, _, file = template.partition("/")
@@ -56,7 +56,7 @@ def host_versions(version: str) -> str:
     return f">={lower},<{upper}"
 
 
-def _common_files(names: Names) -> dict[str, PurePosixPath]:
+def _common_files(names: Names, stage: Stage) -> dict[str, PurePosixPath]:
     places = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
@@ -64,6 +64,7 @@ def _common_files(names: Names) -> dict[str, PurePosixPath]:
         "workflow.yml": ".github/workflows/test.yml",
         "test_package.py": f"tests/test_{names.package}.py",
     }
+    places |= {file: f"src/{names.package}/{file}" for file in STAGE_PACKAGES[stage].shared}
     return {f"common/{template}{SUFFIX}": PurePosixPath(place) for template, place in places.items()}
 
 
@@ -85,5 +86,6 @@ def _words(names: Names, stage: Stage) -> dict[str, Any]:
         "outputs": about.outputs,
         "input_note": about.input_note,
         "elsewhere": about.elsewhere,
-        "others": {f"{about.module}.py": "the plugin as mlgen sees it", **about.more},
+        "keeps_model": stage is not Stage.UNWEIGHTING,
+        "others": {f"{about.module}.py": "the plugin as mlgen sees it", **about.shared, **about.more},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlgen.stages import CONTRACTS, Stage
 
@@ -22,6 +22,7 @@ class StagePackage:
         input_note: What the card starts from, for the README.
         elsewhere: What to do with a network that was trained elsewhere, for the README.
         more: Further modules of the package, and what they are.
+        shared: Those of them whose template several stages have.
     """
 
     does: str
@@ -32,8 +33,12 @@ class StagePackage:
     outputs: tuple[str, ...]
     input_note: str
     elsewhere: str
-    more: Mapping[str, str]
+    more: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=lambda: _CHECKS)
 
+
+#: mlgen itself checks what the density of a generator returns.
+_CHECKS: Mapping[str, str] = {"model_checks.py": "checks what the model returns, and keeps its arrays"}
 
 #: The package of each stage, in the order of the chain.
 STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
@@ -46,9 +51,8 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         requirements=("numpy", "pydantic"),
         outputs=("events.lhe.gz",),
         input_note="`card.toml` starts from the process `e+ e- > mu+ mu-`, which needs no input file.",
-        elsewhere="load it in `Model.untrained`, from a file that a setting names, and let `learn` and `adapt` do "
+        elsewhere="load it in `Model.initialise`, from a file that a setting names, and let `learn` and `adapt` do "
         "nothing. The host draws as many points of each channel as their weights ask for.",
-        more={},
     ),
     Stage.AMPLITUDE: StagePackage(
         does="stands in for |M|^2, with an uncertainty",
@@ -60,7 +64,7 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         requirements=("numpy", "pydantic"),
         outputs=("events.lhe.gz",),
         input_note="`card.toml` starts from the process `e+ e- > mu+ mu-`, and draws its training points from it.",
-        elsewhere="read its arrays in `Model.fit`, from a file that a setting names, and put them into `arrays`. "
+        elsewhere="read its arrays in `Model.fit`, from a file that a setting names, and give them in `state`. "
         "Inputs are scaled by the training points of the card, so that it has to have seen the same; where it has "
         "other inputs, change `invariants.py` too.",
         more={"invariants.py": "Lorentz invariants of the process"},
@@ -76,7 +80,6 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         input_note="`card.toml` reads `weighted.lhe.gz`: 5,000 invented events, some of negative weight.",
         elsewhere="for a network that predicts weights, look at `train`, `learns` and `Candidates.features` in "
         "`mlgen/stages.py`; the host calls `train` before `prepare` where `learns` is true.",
-        more={},
     ),
     Stage.GENERATOR: StagePackage(
         does="generates whole hard events, learned from events",
@@ -91,7 +94,7 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         elsewhere="load its weights in `Model.initialise`, from a file that a setting names, and set `steps = 1` and a "
         "small `learning_rate` in the card. It has to be a density of mlgen's points (`mlgen.representation`), so that "
         "it has to be trained on those.",
-        more={},
+        shared={},
     ),
     Stage.CALORIMETER: StagePackage(
         does="gives the cells that one particle lights up",
@@ -104,10 +107,9 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         outputs=("cells.root", "cells.h5"),
         input_note="`card.toml` reads `events.lhe.gz`, 200 invented events with electrons, and learns from "
         "`showers.h5`, 2,000 invented showers of photons.",
-        elsewhere="read its arrays in `Model.learn`, from a file that a setting names, put them into `arrays`, and use "
+        elsewhere="read its arrays in `Model.learn`, from a file that a setting names, give them in `state`, and use "
         "them in `voxels`. The card then still needs some showers: they say what the voxels are, and which particles "
         "and energies the network knows.",
-        more={},
     ),
 }
 

@@ -35,6 +35,7 @@ from mlgen.testing.kits import KITS, rules_of
 from mlgen.testing.phase_space import PhaseSpaceSamplerTests
 from mlgen.testing.samples import drell_yan_events, rectangular_showers, scattering_amplitudes, showers
 from mlgen.testing.statement import Rule
+from mlgen.testing.three_photons import three_photon_amplitudes
 from mlgen.testing.unweighting import UnweighterTests
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "rules_of",
     "scattering_amplitudes",
     "showers",
+    "three_photon_amplitudes",
 ]

@@ -20,8 +20,8 @@ from mlgen.stages import (
 )
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.rules import Arrays, require, require_array, require_refusal, require_same, unchanged
-from mlgen.testing.samples import scattering_amplitudes
-from mlgen.testing.statement import not_applicable, states_rules
+from mlgen.testing.statement import checked_early, not_applicable, states_rules
+from mlgen.testing.three_photons import three_photon_amplitudes
 from mlgen.testing.traps import Trap
 
 SurrogateT = TypeVar("SurrogateT", bound=AmplitudeSurrogate)
@@ -32,21 +32,28 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
     """Tests for an `mlgen.stages.AmplitudeSurrogate`.
 
     Attributes:
-        training_points: Points of the training.
+        training_points: Points of the sample, of which a fifth is kept out of the training.
+        largest_pull: Factor by which errors may be too small or too large for the deviations from the truth.
+        largest_statistical_pull: Factor by which the statistical errors alone may be too small, where the systematic
+            ones are even smaller. After a short training the statistical ones are no more than a part of the whole.
     """
 
     stage = Stage.AMPLITUDE
     training_points: ClassVar[int] = 1000
+    largest_pull: ClassVar[float] = 10.0
+    largest_statistical_pull: ClassVar[float] = 4.0
 
     def sample(self) -> tuple[AmplitudeProcess, FloatArray, FloatArray]:
-        """Return the process, training momenta ``(n, particles, 4)`` and values ``(n,)``."""
-        return scattering_amplitudes(self.training_points, self.rng(10))
+        """Return the process, momenta ``(n, particles, 4)`` and values ``(n,)``; the last fifth is not learned from."""
+        return three_photon_amplitudes(self.training_points, self.rng(10))
 
     def learn(
         self, implementation: SurrogateT, rng: np.random.Generator, progress: ProgressCallback = no_progress
     ) -> TrainingReport:
-        """Train on `sample`."""
-        return implementation.train(*self.sample(), rng, progress)
+        """Train on the first four fifths of `sample`."""
+        process, momenta, values = self.sample()
+        learned = 4 * len(values) // 5
+        return implementation.train(process, momenta[:learned], values[:learned], rng, progress)
 
     def use(self, implementation: SurrogateT, rng: np.random.Generator) -> Arrays:
         """Predict for points drawn from the sample with `rng`."""
@@ -64,6 +71,7 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
         """A training whose progress callback raises."""
         yield "a progress callback that raises", lambda: self.learn(self.make(), self.rng(), trap.progress)
 
+    @checked_early
     def test_prediction_has_the_right_shape(self) -> None:
         """`predict` gives a value and two standard deviations that are not negative for each point, also for none, as
         doubles.
@@ -109,7 +117,11 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
         ready = self.ready()
         members = ready.members
         if self.claims(Capability.MEMBERS):
-            require(members > 0, f"the plugin claims to have members (Capability.MEMBERS), but members is {members}")
+            require(
+                members > 0,
+                f"the plugin claims to have members (Capability.MEMBERS), but members is {members} "
+                f"{self.if_switched_off(Capability.MEMBERS)}",
+            )
             return
         said = (
             "the plugin does not claim to have members; register it with capabilities=frozenset({Capability.MEMBERS})"
@@ -133,14 +145,41 @@ class AmplitudeSurrogateTests(TrainedContractTests[SurrogateT]):
             )
 
     def test_better_than_a_constant(self) -> None:
-        """On the training points the prediction is nearer to the truth than their mean is."""
+        """On the points of the sample the prediction is nearer to the truth than their mean is."""
         _, momenta, values = self.sample()
         error = np.mean((self.ready().predict(momenta).value - values) ** 2)
         require(
             error < np.var(values),
-            f"nothing was learned: the mean squared error on the training points is {error:.3g}, that of a constant "
-            f"{np.var(values):.3g}",
+            f"nothing was learned: the mean squared error on the points of the sample is {error:.3g}, that of a "
+            f"constant {np.var(values):.3g}; momenta are in GeV",
         )
+
+    def test_errors_have_the_size_of_the_deviations(self) -> None:
+        """On points that were not in the training, errors have the size of the deviations from the truth, in the
+        median: the systematic ones at least a tenth, or the statistical ones at least a quarter, and both together at
+        most ten times as much. They are standard deviations in the unit of |M|^2, not relative ones.
+        """
+        _, momenta, values = self.sample()
+        unseen = slice(4 * len(values) // 5, None)
+        momenta, values = momenta[unseen], values[unseen]
+        prediction = self.ready().predict(momenta)
+        # Of a unit Gaussian, half of the deviations are below 0.67.
+        deviation = float(np.median(np.abs(prediction.value - values))) / 0.67
+        systematic, statistical, total = (
+            float(np.median(errors))
+            for errors in (
+                prediction.systematic,
+                prediction.statistical,
+                np.hypot(prediction.systematic, prediction.statistical),
+            )
+        )
+        said = (
+            f"values around {np.median(values):.3g} are off by {deviation:.3g}, the systematic error is "
+            f"{systematic:.3g} and the statistical one {statistical:.3g} (medians, in the unit of |M|^2)"
+        )
+        enough = deviation <= self.largest_pull * systematic or deviation <= self.largest_statistical_pull * statistical
+        require(enough, f"the errors are too small: {said}")
+        require(total <= self.largest_pull * deviation, f"the errors are too large: {said}. Are they relative ones?")
 
     def test_inputs_are_not_changed(self) -> None:
         """Training and predicting leave the arrays that are handed over as they are."""

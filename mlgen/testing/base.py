@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
@@ -37,9 +37,10 @@ from mlgen.testing.rules import (
     require_different,
     require_refusal,
     require_same,
+    same,
     touched_global_randomness,
 )
-from mlgen.testing.statement import cases_of, not_applicable, states_rules
+from mlgen.testing.statement import cannot_be_checked, cases_of, checked_early, not_applicable, states_rules
 from mlgen.testing.traps import InterruptedByTheKit, RaisedByTheKit, Trap
 
 ImplementationT = TypeVar("ImplementationT", bound=Contract)
@@ -147,6 +148,17 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
             capabilities = frozenset() if self.name is None else self.registered().offer.capabilities
         return capability in capabilities
 
+    def if_switched_off(self, capability: Capability) -> str:
+        """Say what to do where the settings switch off a capability that the registration has."""
+        return (
+            f"(do these settings switch it off? 'mlgen check-plugin --without {capability.name.lower()}', or "
+            "'capabilities = frozenset(...)' in the test class with what is left)"
+        )
+
+    def figures(self) -> Mapping[str, str]:
+        """Return what is no rule, but worth to be seen: ``mlgen check-plugin`` shows it at the end."""
+        return {}
+
     def only_if_exact(self) -> None:
         """Leave the test where the plugin does not claim to be exact."""
         if not self.says_exact:
@@ -191,6 +203,7 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         """Return a fresh generator; each `child` has a stream of its own."""
         return np.random.default_rng([self.seed, child])
 
+    @checked_early
     def test_implements_its_contract(self) -> None:
         """The factory of the registration gives a class that implements every method of its stage's contract."""
         if self.name is not None:
@@ -237,13 +250,25 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         as they are.
         """
         training = self.first_training()
-        with touched_global_randomness() as touched:
+        touched = training.touched
+        # A library that is imported for the first time may draw once, for the name of a folder for instance.
+        if touched:
+            touched = self._touched_again(touched, lambda: self.learn(self.make(), self.rng()))
+        with touched_global_randomness() as in_use:
             self.use(training.implementation, self.rng(1))
-        for library in dict.fromkeys([*training.touched, *touched]):
+        if in_use:
+            in_use = self._touched_again(in_use, lambda: self.use(training.implementation, self.rng(1)))
+        for library in dict.fromkeys([*touched, *in_use]):
             require(
                 False,
                 f"the global random state of {library} was changed; draw from the generator that is handed over only",
             )
+
+    @staticmethod
+    def _touched_again(touched: list[str], action: Callable[[], object]) -> list[str]:
+        with touched_global_randomness() as again:
+            action()
+        return [library for library in touched if library in again]
 
     def test_saved_and_loaded_gives_the_same_result(self) -> None:
         """A plugin whose state went through the host's model file (safetensors) gives the same results as before."""
@@ -251,8 +276,16 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         stored = state_from_bytes(state_to_bytes(ready.state()))
         loaded = type(ready).from_state(self.settings(), stored)
         require_same(stored, dict(loaded.state()), "from_state(settings, state).state() has to be the same state")
-        first, second = self.use(ready, self.rng(2)), self.use(loaded, self.rng(2))
+        first = self._repeated(ready, 2)
+        second = self.use(loaded, self.rng(2))
         require_same(first, second, "a plugin that was saved and loaded has to give the same result")
+
+    def _repeated(self, implementation: ImplementationT, child: int) -> Arrays:
+        """Use a plugin, and leave the test where the same seed does not give the same result again."""
+        first = {name: array.copy() for name, array in self.use(implementation, self.rng(child)).items()}
+        if not same(first, self.use(implementation, self.rng(child))):
+            cannot_be_checked("the same seed does not give the same result (same-seed-gives-the-same-result)")
+        return first
 
     def test_use_does_not_change_the_state(self) -> None:
         """Using a plugin leaves what it learned as it is, so that the order of uses does not matter."""
@@ -325,9 +358,8 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
     def test_results_belong_to_the_caller(self) -> None:
         """Who writes into an array that a plugin returned does not change what it returns next."""
         ready = self.ready()
-        first = self.use(ready, self.rng(6))
-        kept = {name: array.copy() for name, array in first.items()}
-        for array in first.values():
+        kept = self._repeated(ready, 6)
+        for array in self.use(ready, self.rng(6)).values():
             if array.flags.writeable:
                 array[...] = 0 if array.dtype.kind in "ui" else -1
         again = self.use(ready, self.rng(6))
@@ -348,9 +380,17 @@ class ContractTests(abc.ABC, Generic[ImplementationT]):
         """`from_state` unpickles nothing, so that a model from a stranger can be opened safely."""
         ready, settings = self.ready(), self.settings()
         stored = state_from_bytes(state_to_bytes(ready.state()))
+        failure: Exception | None = None
         with unpickled() as found:
-            type(ready).from_state(settings, stored)
+            try:
+                type(ready).from_state(settings, stored)
+            except Exception as error:  # noqa: BLE001 - that it cannot be loaded is told by another rule
+                failure = error
         require(not found, f"from_state() unpickled {', '.join(found)}; make the plugin from the arrays alone")
+        if failure is not None:
+            cannot_be_checked(
+                f"from_state() raised {type(failure).__name__}: {failure} (saved-and-loaded-gives-the-same-result)"
+            )
 
     def test_errors_of_others_come_through(self) -> None:
         """An error that is raised by something that was handed over (a stream, a function, a callback) comes through

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, TypeVar
@@ -11,11 +12,11 @@ import numpy as np
 
 from mlgen.errors import TrainingError, UserError
 from mlgen.showers import ShowerBatch
-from mlgen.stages import Capability, ProgressCallback, ShowerSurrogate, Stage, TrainingReport, no_progress
+from mlgen.stages import Capability, FloatArray, ProgressCallback, ShowerSurrogate, Stage, TrainingReport, no_progress
 from mlgen.testing.base import TrainedContractTests
 from mlgen.testing.rules import Arrays, require, require_array, require_refusal, unchanged
 from mlgen.testing.samples import rectangular_showers, showers
-from mlgen.testing.statement import states_rules
+from mlgen.testing.statement import checked_early, states_rules
 from mlgen.testing.traps import Trap
 
 SurrogateT = TypeVar("SurrogateT", bound=ShowerSurrogate)
@@ -30,18 +31,29 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
 
     Attributes:
         training_showers: Showers of the training.
-        largest_response: Deposited over incident energy that no shower of the sample may exceed. A shower deposits no
-            more than it brings, but for rest masses and noise.
+        largest_response: Deposited over incident energy that no shower may exceed. A shower deposits what its particle
+            brings; rest energies that are set free, noise, and a calibration of the cells can make it more.
+        clear_difference: Sum of the differences in the layers' shares of the energy from which on two kinds of
+            particles have to be told apart.
+        least_likeness: How large the difference has to be in generated showers, relative to that of the training.
+        largest_ratio: Factor by which the mean of deposited over incident energy may differ from that of the training,
+            up and down, for each kind of particle.
     """
 
     stage = Stage.CALORIMETER
     training_showers: ClassVar[int] = 1000
     largest_response: ClassVar[float] = 2.0
+    largest_ratio: ClassVar[float] = 3.0
+    clear_difference: ClassVar[float] = 0.5
+    least_likeness: ClassVar[float] = 0.2
 
     def sample(self) -> ShowerBatch:
-        """Return the training showers: in polar layers, or in rectangular ones where the plugin claims only these."""
+        """Return the training showers, of two kinds of particles that come in no order, and differ clearly.
+
+        They are in polar layers, or in rectangular ones where the plugin claims only these.
+        """
         polar = self.claims(Capability.POLAR_LAYERS) or not self.claims(Capability.RECTANGULAR_LAYERS)
-        return (showers if polar else rectangular_showers)(self.training_showers, self.rng(10))
+        return (showers if polar else rectangular_showers)(self.training_showers, self.rng(10), pions=True)
 
     def learn(
         self, implementation: SurrogateT, rng: np.random.Generator, progress: ProgressCallback = no_progress
@@ -63,6 +75,7 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         sample = self.sample()
         return implementation.generate(sample.pdg_id[:n], sample.incident_energy[:n], sample.direction[:n], rng)
 
+    @checked_early
     def test_showers_have_the_right_shape(self) -> None:
         """`generate` makes one shower for each particle, in the order of the particles, with a voxel energy that is not
         negative for each voxel of the geometry; also for no particle.
@@ -109,13 +122,14 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         """A plugin with the capability POLAR_LAYERS learns layers of rings and slices; one without it refuses them with
         a TrainingError.
         """
-        self._check_layers(Capability.POLAR_LAYERS, showers(self.training_showers, self.rng(10)))
+        self._check_layers(Capability.POLAR_LAYERS, showers(self.training_showers, self.rng(10), pions=True))
 
     def test_rectangular_layers_where_it_says_so(self) -> None:
         """A plugin with the capability RECTANGULAR_LAYERS learns layers of rectangles; one without it refuses them with
         a TrainingError.
         """
-        self._check_layers(Capability.RECTANGULAR_LAYERS, rectangular_showers(self.training_showers, self.rng(10)))
+        sample = rectangular_showers(self.training_showers, self.rng(10), pions=True)
+        self._check_layers(Capability.RECTANGULAR_LAYERS, sample)
 
     def test_some_layers_can_be_learned(self) -> None:
         """A plugin has one of the capabilities POLAR_LAYERS and RECTANGULAR_LAYERS, or both."""
@@ -143,7 +157,7 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
             except TrainingError as error:
                 raise AssertionError(
                     f"the plugin claims to learn {capability.value} (Capability.{capability.name}), but refused them: "
-                    f"{error}"
+                    f"{error} {self.if_switched_off(capability)}"
                 ) from error
         made = implementation.generate(
             sample.pdg_id[:50], sample.incident_energy[:50], sample.direction[:50], self.rng(1)
@@ -165,7 +179,10 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
         require_refusal(generate, f"a particle that was not trained on ({NO_PARTICLE})", [UserError])
 
     def test_energies_are_possible(self) -> None:
-        """No shower deposits more than its particle can bring; energies are in MeV."""
+        """No shower deposits more than twice its particle's energy; energies are in MeV. A shower deposits what its
+        particle brings; the rest energy that an antiproton sets free, noise, and the calibration of the cells can make
+        it more, but not as much as that.
+        """
         made = self._generate(self.ready(), len(self.sample()), self.rng(4))
         response = made.voxels.sum(axis=1) / made.incident_energy
         worst = int(np.argmax(response))
@@ -174,6 +191,45 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
             f"a shower of {made.incident_energy[worst]:.6g} MeV deposits {response[worst]:.3g} times that; at most "
             f"{self.largest_response:g} times are possible",
         )
+
+    def test_mean_response_is_that_of_the_training(self) -> None:
+        """Particles of each kind deposit on average as large a share of their energy as those of the training, within a
+        factor of 3: energies are in MeV, and voxels hold energies, not shares.
+        """
+        sample = self.sample()
+        made = self._generate(self.ready(), len(sample), self.rng(4))
+        for kind in np.unique(sample.pdg_id):
+            own = sample.pdg_id == kind
+            found, expected = (
+                float(np.mean(batch.voxels[own].sum(axis=1) / sample.incident_energy[own])) for batch in (made, sample)
+            )
+            require(
+                expected / self.largest_ratio <= found <= expected * self.largest_ratio,
+                f"particles {kind} deposit {found:.3g} of their energy on average, those of the training "
+                f"{expected:.3g}; a factor of {self.largest_ratio:g} is allowed. Are the voxels energies, in MeV?",
+            )
+
+    def test_each_particle_has_a_shower_of_its_kind(self) -> None:
+        """Particles of several kinds, in any order, get showers of their own kind in their own places: where two kinds
+        differ in the shares of the energy in the layers, generated ones differ in the same way, a fifth as much or
+        more.
+        """
+        sample = self.sample()
+        made = self._generate(self.ready(), len(sample), self.rng(4))
+        kinds = np.unique(sample.pdg_id).tolist()
+        known, found = ({kind: _layer_shares(batch, kind) for kind in kinds} for batch in (sample, made))
+        for first, second in itertools.combinations(kinds, 2):
+            expected = known[first] - known[second]
+            if np.abs(expected).sum() < self.clear_difference:
+                continue
+            along = float(expected @ (found[first] - found[second]) / (expected @ expected))
+            require(
+                along > self.least_likeness,
+                f"the shares of the energy in the layers of particles {first} and {second} are, in this order, "
+                f"{_text(known[first])} and {_text(known[second])} in the training, and {_text(found[first])} and "
+                f"{_text(found[second])} in the generated showers. Is each shower in the place of its particle, and "
+                "made by the model of its kind?",
+            )
 
     def test_inputs_are_not_changed(self) -> None:
         """Training and generating leave the arrays that are handed over as they are."""
@@ -222,6 +278,19 @@ class ShowerSurrogateTests(TrainedContractTests[SurrogateT]):
 
 def _arrays(batch: ShowerBatch) -> Arrays:
     return {name: getattr(batch, name) for name in ("incident_energy", "pdg_id", "direction", "voxels")}
+
+
+def _layer_shares(batch: ShowerBatch, kind: int) -> FloatArray:
+    """Mean share of the deposited energy in each layer, ``(layers,)``, of the showers of one kind of particle."""
+    voxels = batch.voxels[batch.pdg_id == kind]
+    layers = np.add.reduceat(voxels, batch.geometry.layer_offsets[:-1], axis=1)
+    total = layers.sum(axis=1, keepdims=True)
+    lit = total[:, 0] > 0
+    return np.asarray(np.sum(layers[lit] / total[lit], axis=0) / max(int(lit.sum()), 1))
+
+
+def _text(shares: FloatArray) -> str:
+    return ", ".join(f"{share:.2f}" for share in shares)
 
 
 def _part(batch: ShowerBatch, selection: slice) -> ShowerBatch:

@@ -46,7 +46,8 @@ class Outcome:
         case: What it was checked for, where it is checked for several things; empty otherwise.
         verdict: What came of it.
         message: What is wrong, or why the rule does not apply.
-        place: ``file:line`` in the plugin's own code where an exception came from; empty where there is none.
+        cause: The exception that it comes from, where one was raised; empty where a rule says what is wrong.
+        place: ``file:line`` in the plugin's own code where that exception came from; empty where there is none.
         traceback: Of the failure.
         seconds: How long it took.
     """
@@ -55,6 +56,7 @@ class Outcome:
     case: str
     verdict: Verdict
     message: str = ""
+    cause: str = ""
     place: str = ""
     traceback: str = field(default="", repr=False)
     seconds: float = 0.0
@@ -86,10 +88,20 @@ def check(
     Raises:
         UserError: There is no such rule, at this stage.
     """
-    stage = registered.offer.stage
-    check_rules(stage, rules)
-    kit = kit_of(registered, changes or {}, without)
-    plugin_files = files_of(registered)
+    check_rules(registered.offer.stage, rules)
+    yield from check_kit(kit_of(registered, changes or {}, without), files_of(registered), rules=rules)
+
+
+def check_kit(
+    kit: type[ContractTests[Any]], plugin_files: Path | None = None, *, rules: Collection[str] = ()
+) -> Iterator[Outcome]:
+    """Check the rules of a test class one by one, as `check` does.
+
+    Args:
+        kit: The test class, of `kit_of` for instance.
+        plugin_files: Where the plugin's own code is, as `files_of` gives it; None where that is not known.
+        rules: Identities of the rules to check; all when empty.
+    """
     for test in tests_of(kit).values():
         rule = rule_of(test)
         if rules and rule.identity not in rules and rule.identity != _FIRST:
@@ -100,6 +112,17 @@ def check(
                 yield outcome
             if rule.identity == _FIRST and outcome.verdict is Verdict.BROKEN:
                 return
+
+
+def figures_of(kit: type[ContractTests[Any]]) -> dict[str, str]:
+    """Return what a test class tells of its plugin beside the rules; nothing where the plugin does not work."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr), one_thread():
+            return dict(kit().figures())
+    except (Exception, SystemExit) as error:
+        if is_interruption(error):
+            raise
+        return {}
 
 
 def check_rules(stage: Stage, rules: Collection[str]) -> None:
@@ -171,11 +194,26 @@ def _outcome(rule: Rule, case: str, test: Callable[[], None], plugin_files: Path
     except (Exception, SystemExit) as error:
         if is_interruption(error):
             raise
-        message = str(error) if isinstance(error, AssertionError) and str(error) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, AssertionError) and str(error) else _named(error)
+        root = _root(error)
+        cause = "" if isinstance(root, AssertionError) and root is error else _named(root)
         place = _place(error, plugin_files)
         shown = "".join(traceback.format_exception(error))
-        return Outcome(rule, case, Verdict.BROKEN, message, place, shown, time.perf_counter() - start)
+        return Outcome(rule, case, Verdict.BROKEN, message, cause, place, shown, time.perf_counter() - start)
     return Outcome(rule, case, Verdict.PASSED, seconds=time.perf_counter() - start)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """What an error was raised from, and that from, and so on."""
+    seen: set[int] = set()
+    while error.__cause__ is not None and id(error) not in seen:
+        seen.add(id(error))
+        error = error.__cause__
+    return error
 
 
 def _place(error: BaseException, plugin_files: Path | None) -> str:

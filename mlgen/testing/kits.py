@@ -12,7 +12,7 @@ from mlgen.testing.base import ContractTests
 from mlgen.testing.calorimeter import ShowerSurrogateTests
 from mlgen.testing.generator import EventGeneratorTests
 from mlgen.testing.phase_space import PhaseSpaceSamplerTests
-from mlgen.testing.statement import Rule, is_rule, rule_of
+from mlgen.testing.statement import Rule, is_early, is_rule, rule_of
 from mlgen.testing.unweighting import UnweighterTests
 
 KITS: Mapping[Stage, type[ContractTests[Any]]] = {
@@ -28,9 +28,14 @@ KITS: Mapping[Stage, type[ContractTests[Any]]] = {
 
 
 def tests_of(kit: type[ContractTests[Any]]) -> dict[str, Callable[..., None]]:
-    """Return the tests of a test class by name: those that all stages share first, as they stand in the source."""
+    """Return the tests of a test class by name, in the order in which they are checked.
+
+    First those of what others rest on (`checked_early`), then those that all stages share, then the stage's own, as
+    they stand in the source.
+    """
     names = dict.fromkeys(name for one in reversed(kit.__mro__) for name in vars(one) if is_rule(name))
-    return {name: test for name in names if inspect.isfunction(test := getattr(kit, name))}
+    tests = {name: test for name in names if inspect.isfunction(test := getattr(kit, name))}
+    return dict(sorted(tests.items(), key=lambda item: not is_early(item[1])))
 
 
 def rules_of(stage: Stage) -> list[Rule]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -32,7 +32,7 @@ from mlgen.testing.rules import (
     require_same,
     unchanged,
 )
-from mlgen.testing.statement import states_rules
+from mlgen.testing.statement import checked_early, states_rules
 from mlgen.testing.traps import Trap
 
 SamplerT = TypeVar("SamplerT", bound=PhaseSpaceSampler)
@@ -89,6 +89,23 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
         """Return features of points, ``(n, features)``."""
         return np.asarray(self.rng(21).random((n, self.integrand().features)), np.float64)
 
+    def figures(self) -> Mapping[str, str]:
+        """Return how much the weights of its points scatter, beside those of points that are drawn flat."""
+        integrand, rng = self.integrand(), self.rng(22)
+        channels = len(integrand.channels)
+        channel = rng.integers(channels, size=self.points)
+        x = rng.random((self.points, integrand.dimensions))
+        evaluated = integrand(x, channel)
+        prior = np.take_along_axis(evaluated.prior, channel[:, None], axis=1)[:, 0]
+        flat = evaluated.value * prior * channels
+        own = point_weights(self.ready(), integrand, self.ready().sample(self.points, self.rng(1)))
+        told = ", ".join(
+            f"{np.std(weights) / np.mean(weights):.3g} {what}"
+            for weights, what in ((own, "of this sampler"), (flat, "of flat points"))
+        )
+        return {"relative standard deviation of the weights after the kit's short training": told}
+
+    @checked_early
     def test_points_have_the_right_shape(self) -> None:
         """`sample` gives exactly n points, also none, in the hypercube, each with a channel and a positive density, as
         doubles.
@@ -208,7 +225,7 @@ class PhaseSpaceSamplerTests(TrainedContractTests[SamplerT]):
             require(
                 difference > 1e-6,
                 "the plugin claims to learn channel weights (Capability.CHANNEL_WEIGHTS), but after the training they "
-                "are the prior ones everywhere",
+                f"are the prior ones everywhere {self.if_switched_off(Capability.CHANNEL_WEIGHTS)}",
             )
         else:
             require(

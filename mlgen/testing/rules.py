@@ -46,6 +46,11 @@ def require_same(first: Arrays, second: Arrays, rule: str) -> None:
         raise AssertionError(f"{rule}: {difference}")
 
 
+def same(first: Arrays, second: Arrays) -> bool:
+    """Whether both hold the same arrays, bit for bit."""
+    return not _difference(first, second)
+
+
 def require_different(first: Arrays, second: Arrays, rule: str) -> None:
     """Fail with `rule` if both hold the same arrays."""
     require(_difference(first, second), rule)

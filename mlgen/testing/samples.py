@@ -37,9 +37,9 @@ def drell_yan_events(n: int, rng: np.random.Generator, gluon_fraction: float = 0
     z_mass = np.clip(_Z_MASS + 0.5 * _Z_WIDTH * np.tan(np.pi * (rng.random(n) - 0.5) * 0.95), 60.0, 120.0)
     with_gluon = rng.random(n) < gluon_fraction
     recoil = np.where(with_gluon, 5.0 + rng.exponential(25.0, n), 0.0)
-    z_momentum = recoil[:, None] * _directions(n, rng)
+    z_momentum = recoil[:, None] * isotropic(n, rng)
     z_energy = np.sqrt(z_mass**2 + recoil**2)
-    lepton = 0.5 * z_mass[:, None] * _directions(n, rng)
+    lepton = 0.5 * z_mass[:, None] * isotropic(n, rng)
     first = _boosted(np.concatenate([lepton, 0.5 * z_mass[:, None]], axis=1), z_momentum / z_mass[:, None])
     second = _boosted(np.concatenate([-lepton, 0.5 * z_mass[:, None]], axis=1), z_momentum / z_mass[:, None])
     gluon = np.concatenate([-z_momentum, recoil[:, None]], axis=1)
@@ -164,7 +164,7 @@ def scattering_amplitudes(n: int, rng: np.random.Generator) -> tuple[AmplitudePr
         Stirling and Webber, QCD and Collider Physics, table 7.1).
     """
     energy = rng.uniform(50.0, 200.0, n)
-    directions = _directions(n, rng)
+    directions = isotropic(n, rng)
     directions[:, 2] *= 0.98
     directions[:, :2] *= np.sqrt((1 - directions[:, 2] ** 2) / np.sum(directions[:, :2] ** 2, axis=1))[:, None]
     momenta = np.zeros((n, 4, 4))
@@ -177,7 +177,7 @@ def scattering_amplitudes(n: int, rng: np.random.Generator) -> tuple[AmplitudePr
     return AmplitudeProcess((1, -1, 21, 21), (0.0, 0.0, 0.0, 0.0), lines), momenta, values
 
 
-def showers(n: int, rng: np.random.Generator) -> ShowerBatch:
+def showers(n: int, rng: np.random.Generator, *, pions: bool = False) -> ShowerBatch:
     """Make photon showers in a small calorimeter of 2 layers and 12 voxels.
 
     About 80% of the incident energy (1 to 100 GeV, uniform in its logarithm) is deposited, less and less with radius;
@@ -186,36 +186,46 @@ def showers(n: int, rng: np.random.Generator) -> ShowerBatch:
     Args:
         n: Number of showers.
         rng: Source of all random numbers.
+        pions: Whether about half of the showers, in no order, are those of pions: they begin later, so that most of
+            their energy is in the second layer, where photons have the least.
     """
     edges = (0.0, 10.0, 20.0, 40.0)
-    geometry = Geometry("photon", (PolarLayer(0, edges, 2), PolarLayer(1, edges, 2)))
-    return _showers(n, rng, geometry, np.tile([4.0, 2.0, 1.0], 4))
+    geometry = Geometry("" if pions else "photon", (PolarLayer(0, edges, 2), PolarLayer(1, edges, 2)))
+    return _showers(n, rng, geometry, np.tile([4.0, 2.0, 1.0], 4), pions)
 
 
-def rectangular_showers(n: int, rng: np.random.Generator) -> ShowerBatch:
-    """Make photon showers as `showers` does, in 2 layers of 2 x 3 rectangles, most energetic in the middle.
+def rectangular_showers(n: int, rng: np.random.Generator, *, pions: bool = False) -> ShowerBatch:
+    """Make showers as `showers` does, in 2 layers of 2 x 3 rectangles, most energetic in the middle.
 
     Args:
         n: Number of showers.
         rng: Source of all random numbers.
+        pions: As of `showers`.
     """
     x_edges, y_edges = (-10.0, 0.0, 10.0), (-15.0, -5.0, 5.0, 15.0)
-    geometry = Geometry("photon", (RectangularLayer(0, x_edges, y_edges), RectangularLayer(1, x_edges, y_edges)))
-    return _showers(n, rng, geometry, np.tile([1.0, 4.0, 1.0], 4))
+    layers = (RectangularLayer(0, x_edges, y_edges), RectangularLayer(1, x_edges, y_edges))
+    return _showers(n, rng, Geometry("" if pions else "photon", layers), np.tile([1.0, 4.0, 1.0], 4), pions)
 
 
-def _showers(n: int, rng: np.random.Generator, geometry: Geometry, shape: FloatArray) -> ShowerBatch:
+def _showers(n: int, rng: np.random.Generator, geometry: Geometry, shape: FloatArray, pions: bool) -> ShowerBatch:
     energy = np.exp(rng.uniform(np.log(1e3), np.log(1e5), n))
     shares = rng.gamma(shape, size=(n, len(shape)))
     shares *= rng.random(shares.shape) > 0.2
     deposited = energy * np.clip(rng.normal(0.8, 0.02, n), 0.5, 1.0)
+    pdg_id = np.full(n, 22)
+    if pions:
+        pdg_id[rng.random(n) < 0.5] = 211
+        # The weaker layer keeps a tenth of what it had.
+        weaker = np.where(pdg_id == 211, 0, 1)
+        layer = np.repeat([0, 1], np.diff(geometry.layer_offsets))
+        shares[layer == weaker[:, None]] *= 0.1
     total = shares.sum(axis=1)
     voxels = shares * (deposited / np.where(total > 0, total, 1.0))[:, None]
-    return ShowerBatch(energy, np.full(n, 22), np.tile([0.0, 0.0, 1.0], (n, 1)), voxels, geometry)
+    return ShowerBatch(energy, pdg_id, np.tile([0.0, 0.0, 1.0], (n, 1)), voxels, geometry)
 
 
-def _directions(n: int, rng: np.random.Generator) -> FloatArray:
-    """Isotropic unit vectors, ``(n, 3)``."""
+def isotropic(n: int, rng: np.random.Generator) -> FloatArray:
+    """Return isotropic unit vectors, ``(n, 3)``."""
     cosine = rng.uniform(-1.0, 1.0, n)
     azimuth = rng.uniform(0.0, 2 * np.pi, n)
     sine = np.sqrt(1 - cosine**2)

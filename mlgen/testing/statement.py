@@ -8,8 +8,8 @@ import unittest
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-#: The page that has all rules, each under its identity.
-DOCUMENTATION = "docs/reference/conformance.md"
+#: The page of the documentation that has all rules, each under its identity.
+DOCUMENTATION = "reference/conformance.html"
 
 _PREFIX = "test_"
 _NOTE = "rule '"
@@ -26,13 +26,18 @@ class Rule(NamedTuple):
 
     @property
     def documented(self) -> str:
-        """Where it is documented."""
+        """Where it is documented: the page, as it is built, with the rule's place in it."""
         return f"{DOCUMENTATION}#{self.identity}"
+
+    @property
+    def place(self) -> str:
+        """Where it is documented, in words."""
+        return f"documented in mlgen's documentation, {self.documented}"
 
     @property
     def note(self) -> str:
         """What is added to the error of a plugin that breaks it."""
-        return f"{_NOTE}{self.identity}': {self.words}\ndocumented in {self.documented}"
+        return f"{_NOTE}{self.identity}': {self.words}\n{self.place}"
 
 
 def rule_of(test: Callable[..., Any]) -> Rule:
@@ -96,6 +101,26 @@ def cases_of(test: Callable[..., Any]) -> tuple[str, tuple[str, ...]] | None:
     return found
 
 
+def checked_early(test: Test) -> Test:
+    """Mark a test of what all others rest on, such as the shape of a result.
+
+    ``mlgen check-plugin`` checks these rules right after the first one: a plugin that breaks one of them often breaks
+    others, for the same reason.
+    """
+    test.__dict__["early"] = True
+    return test
+
+
+def is_early(test: Callable[..., Any]) -> bool:
+    """Whether a test is marked by `checked_early`."""
+    return bool(getattr(test, "early", False))
+
+
 def not_applicable(reason: str) -> NoReturn:
     """Leave a test: the rule says nothing about this plugin. Test runners show it as skipped."""
     raise unittest.SkipTest(reason)
+
+
+def cannot_be_checked(reason: str) -> NoReturn:
+    """Leave a test: another mistake, which another rule tells of, hides whether this one is kept."""
+    raise unittest.SkipTest(f"cannot be checked: {reason}")

@@ -29,8 +29,14 @@ from mlgen.testing.rules import (
     require_refusal,
     unchanged,
 )
-from mlgen.testing.statement import cases, not_applicable, states_rules
-from mlgen.testing.unweighting_candidates import UnweighterCandidates, UnweighterT, with_surrogate
+from mlgen.testing.statement import cannot_be_checked, cases, checked_early, not_applicable, states_rules
+from mlgen.testing.unweighting_candidates import (
+    DECADES,
+    UnweighterCandidates,
+    UnweighterT,
+    light_candidates,
+    with_surrogate,
+)
 
 Observable = Callable[[FloatArray], FloatArray]
 
@@ -95,6 +101,7 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
         if len(first["index"]) < np.count_nonzero(weight):
             require_different(first, second, "another seed has to accept other candidates")
 
+    @checked_early
     def test_result_has_the_right_shape(self) -> None:
         """`unweight` gives indices of candidates, ascending, with a finite weight for each, as doubles."""
         weight = self.sample()[1]
@@ -201,6 +208,29 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
         rule = "with weights above those of the first pass, averages must still be right (is the excess kept?)"
         self._check_averages(Candidates(seen), Candidates(weight), rule)
 
+    def test_light_candidates_are_kept(self) -> None:
+        """Of an exact plugin, light candidates are accepted too, as often as their weights say: the share of the cross
+        section in each decade of the weights, down to 1e-4 of the largest, is that of the candidates.
+        """
+        self.only_if_exact()
+        weight = light_candidates(self.rng(19))
+        implementation = self.fresh()
+        implementation.prepare([Candidates(weight)])
+        decade = np.floor(-np.log10(weight / weight.max())).astype(np.int64).clip(0, len(DECADES) - 1)
+        shares = np.empty((self.repetitions, len(DECADES)))
+        for repetition in range(self.repetitions):
+            kept = implementation.unweight(Candidates(weight), self.rng(400 + repetition))
+            content = np.bincount(decade[kept.index], kept.weight, minlength=len(DECADES))
+            shares[repetition] = content / content.sum()
+        expected = np.bincount(decade, weight, minlength=len(DECADES)) / weight.sum()
+        for number, share in reversed(list(enumerate(expected))):
+            rule = (
+                f"weights from {0.1 ** (number + 1):.0e} to {0.1**number:.0e} of the largest: their share of the cross "
+                "section has to be that of the candidates (is the probability positive, and does each new weight make "
+                "up for it?)"
+            )
+            require_agreement(shares[:, number], float(share), rule)
+
     def test_unbiased_with_surrogate_weights(self) -> None:
         """Of an exact plugin, and of one that corrects surrogates, averages are those with the true weights also where
         the candidates' weights are a surrogate's.
@@ -249,6 +279,39 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
             require(np.isclose(told, value, rtol=1e-9), f"report: {name} is {told}; {value} is what was accepted")
         _check_report(report)
 
+    def test_report_tells_of_overweights(self) -> None:
+        """Where weights exceed all that the first pass saw, the report tells of the overweights as they are: the kept
+        events above ``maximum_weight``, the share of the cross section in their excess, and the largest ratio.
+        """
+        weight = np.abs(self.sample()[1])
+        implementation = self.fresh()
+        implementation.prepare([Candidates(weight[weight < np.quantile(weight, 0.8)])])
+        kept = implementation.unweight(Candidates(weight), self.rng(1))
+        report = implementation.report()
+        maximum, size = report.maximum_weight, np.abs(kept.weight)
+        ratio = weight[kept.index] / maximum
+        fewest, most = np.count_nonzero(ratio > 1 + 1e-9), np.count_nonzero(ratio > 1 - 1e-9)
+        said = f"with a maximum_weight of {maximum:.6g}"
+        require(
+            fewest <= report.overweight_events <= most,
+            f"report: overweight_events is {report.overweight_events}; {said}, {fewest} kept events are above it",
+        )
+        excess = size * np.maximum(0.0, 1 - 1 / np.maximum(ratio, 1e-300))
+        share = float(np.sum(excess) / np.sum(size))
+        # The excess of all candidates may be told of instead of that of the kept ones.
+        require(
+            abs(report.overweight_share - share) <= 0.2 * share + 1e-9,
+            f"report: overweight_share is {report.overweight_share:.4g}; {said}, {share:.4g} of the kept weight is in "
+            "the excess of overweights",
+        )
+        # Who has no overweight may tell of any ratio that is not above one.
+        largest = max(1.0, float(np.max(ratio, initial=0.0)))
+        require(
+            np.isclose(max(1.0, report.largest_overweight), largest, rtol=1e-6),
+            f"report: largest_overweight is {report.largest_overweight:.6g}; {said}, the largest ratio is "
+            f"{largest:.6g}",
+        )
+
     def test_surrogates_are_corrected_where_it_says_so(self) -> None:
         """A plugin with the capability CORRECTS_SURROGATES asks for the true weights of what a surrogate's weights let
         pass, and of no other; one without it asks for all, or for none.
@@ -264,8 +327,9 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
         asked = f"unweight() asked for the true weights of {weight.asked:,} of {n:,} candidates"
         if self.claims(Capability.CORRECTS_SURROGATES):
             claim = "the plugin claims to correct surrogates (Capability.CORRECTS_SURROGATES)"
-            require(weight.asked > 0, f"{claim}, but {asked}: nothing corrects a surrogate that is wrong")
-            require(weight.asked < all_of_them, f"{claim}, but {asked}: the surrogate saves nothing")
+            way_out = self.if_switched_off(Capability.CORRECTS_SURROGATES)
+            require(weight.asked > 0, f"{claim}, but {asked}: nothing corrects a surrogate that is wrong {way_out}")
+            require(weight.asked < all_of_them, f"{claim}, but {asked}: the surrogate saves nothing {way_out}")
         else:
             require(
                 weight.asked == 0 or weight.asked >= all_of_them,
@@ -341,24 +405,34 @@ class UnweighterTests(UnweighterCandidates[UnweighterT]):
 
     def test_surrogate_weights_that_are_no_numbers(self) -> None:
         """A surrogate's weights that are no numbers are refused with a WeightError, or do not matter."""
-        _, weight = self.sample()
         surrogate = self.surrogate_candidates()
+        implementation = self.fresh()
+        if wrong := self._wrong_with(implementation, surrogate):
+            cannot_be_checked(f"with a surrogate's weights that are numbers, {wrong}")
         for bad in (np.nan, np.inf, -np.inf):
             said = surrogate.weight.copy()
             said[::7] = bad
             implementation = self.fresh()
             try:
-                kept = _both_passes(implementation, dataclasses.replace(surrogate, weight=said), self.rng())
+                wrong = self._wrong_with(implementation, dataclasses.replace(surrogate, weight=said))
             except WeightError as error:
                 require(str(error).strip(), f"a surrogate's weight {bad}: WeightError was raised without a message")
                 continue
-            rule = f"with a surrogate's weights {bad}, a WeightError or the right result is expected"
-            _check_shape(kept, len(weight))
-            require(np.all(kept.weight * weight[kept.index] > 0), f"{rule}; signs are wrong")
-            mean = float(np.mean(kept.weight)) * checked_normalisation(implementation)
-            # Some thousand events are kept, or more: that is five standard deviations or more.
-            near = abs(mean / np.mean(weight) - 1) < 0.25
-            require(near, f"{rule}; the mean weight is {mean:.4g}, that of the candidates {np.mean(weight):.4g}")
+            require(
+                not wrong, f"with a surrogate's weights {bad}, a WeightError or the right result is expected; {wrong}"
+            )
+
+    def _wrong_with(self, implementation: UnweighterT, candidates: Candidates) -> str:
+        """Unweight the sample with weights of a surrogate, and say what is wrong with the result; empty if nothing."""
+        weight = self.sample()[1]
+        kept = _both_passes(implementation, candidates, self.rng())
+        _check_shape(kept, len(weight))
+        if not np.all(kept.weight * weight[kept.index] > 0):
+            return "signs are wrong, or candidates of weight 0 are accepted"
+        mean = float(np.mean(kept.weight)) * checked_normalisation(implementation)
+        # Some thousand events are kept, or more: that is five standard deviations or more.
+        near = abs(mean / np.mean(weight) - 1) < 0.25
+        return "" if near else f"the mean weight is {mean:.4g}, that of the candidates {np.mean(weight):.4g}"
 
     def test_wrong_shape_is_refused(self) -> None:
         """Weights of shape (n, 2) are an error in words."""

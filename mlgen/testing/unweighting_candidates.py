@@ -27,13 +27,18 @@ from mlgen.testing.traps import Trap
 
 UnweighterT = TypeVar("UnweighterT", bound=Unweighter)
 
+#: Number of candidates in each decade of the weights of `light_candidates`, from the heaviest on: in each, several are
+#: expected to be accepted of one unweighting, and those below 1 % of the largest have a quarter of the cross section.
+DECADES = (100, 400, 3_500, 16_000)
+
 
 @states_rules
 class UnweighterCandidates(TrainedContractTests[UnweighterT]):
     """Candidates with a variable x, uniform in 0 to 1, and with weights that depend on it.
 
     The weights are spread over two orders of magnitude, grow with x, are negative for a share of the events that
-    depends on x, and are zero for one in ten.
+    depends on x, and are zero for one in ten; another one in ten has a weight that is smaller by up to five orders of
+    magnitude.
 
     Attributes:
         candidates: Number of candidates.
@@ -52,6 +57,8 @@ class UnweighterCandidates(TrainedContractTests[UnweighterT]):
         weight = rng.lognormal(x, 0.6)
         weight[rng.random(n) < 0.1 + 0.2 * x] *= -1
         weight[rng.random(n) < 0.1] = 0.0
+        light = rng.random(n) < 0.1
+        weight[light] *= 10.0 ** -rng.uniform(0.0, 5.0, int(light.sum()))
         return x, weight
 
     def sample(self) -> tuple[FloatArray, FloatArray]:
@@ -87,9 +94,12 @@ class UnweighterCandidates(TrainedContractTests[UnweighterT]):
         return type(trained).from_state(self.settings(), trained.state())
 
     def use(self, implementation: UnweighterT, rng: np.random.Generator) -> Arrays:
-        """Unweight all candidates."""
-        kept = implementation.unweight(Candidates(self.sample()[1]), rng)
-        return {"index": kept.index, "weight": kept.weight}
+        """Unweight all candidates of the sample, and others that are light beside them."""
+        weight = self.sample()[1]
+        kept = implementation.unweight(Candidates(weight), rng)
+        light = implementation.unweight(Candidates(np.abs(weight).max() * light_candidates(self.rng(19))), rng)
+        arrays = {"index": kept.index, "weight": kept.weight}
+        return arrays | {"index of light ones": light.index, "weight of light ones": light.weight}
 
     def trapped(self, trap: Trap) -> Iterator[tuple[str, Callable[[], object]]]:
         """Both passes over candidates that raise, as a stream or where their true weights are asked for; trainings."""
@@ -127,6 +137,13 @@ class UnweighterCandidates(TrainedContractTests[UnweighterT]):
     def surrogate_candidates(self) -> Candidates:
         """The sample with a surrogate's weights, and the true ones to be asked for."""
         return with_surrogate(*self.sample(), self.rng(11))
+
+
+def light_candidates(rng: np.random.Generator) -> FloatArray:
+    """Return positive weights in the `DECADES`, uniform in their logarithm in each, in no order; the largest is 1."""
+    weight = np.concatenate([10.0 ** -(number + rng.random(count)) for number, count in enumerate(DECADES)])
+    weight /= weight.max()
+    return np.asarray(rng.permutation(weight))
 
 
 def with_surrogate(

@@ -95,7 +95,7 @@ def low_level_auc(
         network: The network and its training.
         floor_seeds: Trainings for the floor; None, as many as for the measure; 0, no floor.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto``, a GPU where there is one.
-        progress: Called after each training with its AUC.
+        progress: Called after each training with its AUC; after one for the null floor with the largest one so far.
 
     Returns:
         Mean AUC of the seeds. Its error has two parts, which `Measure.note` tells: that of the showers that are judged
@@ -162,6 +162,7 @@ def low_level_aucs(
             pairs.append(_Pair(tables[0], tables[0], shuffled[:half], shuffled[half : 2 * half]))
         # Of both: a sample with weak voxels that the reference has not must not hide them.
         small = threshold if threshold > 0.0 else min(table.small_energy() for table in tables)
+        largest = 0.0
         for form in forms:
             areas: list[list[Auc]] = []
             for pair, trainings in zip(pairs, (several, for_floor), strict=False):
@@ -169,7 +170,11 @@ def low_level_aucs(
                 for seed in trainings:
                     areas[-1].append(_train(pair, form, small, several[0], seed, network, torch_device))
                     done += 1
-                    progress(Progress(done, total, "AUC", areas[-1][-1].value))
+                    # While the null floor is trained, the AUC of the sample stays in sight.
+                    told = areas[-1][-1].value if len(areas) == 1 else largest
+                    progress(Progress(done, total, "AUC", told))
+                if len(areas) == 1:
+                    largest = max(largest, float(np.mean([area.value for area in areas[0]])))
             results.append(_result(form, areas, n, half, network.training_share))
     return tuple(sorted(results, key=lambda result: -result.measure.value))
 

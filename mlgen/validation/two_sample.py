@@ -121,7 +121,8 @@ def two_sample_test(
         null: Two disjoint sets of events of the reference, with the same methods: what the null floor is from.
         sources: One for each training of a method: of the split, the initial parameters and the batches.
         rng: Splits the events for the calibration of the learned weights.
-        progress: Called after each training with its AUC.
+        progress: Called after each training with its AUC; after one for a null floor with the largest AUC so far, so
+            that the last one is that of the sample.
 
     Returns:
         AUCs, scores and learned weights, in the order of the events.
@@ -141,13 +142,18 @@ def two_sample_test(
         done += 1
         progress(Progress(done, total, "AUC", value))
 
+    def report_floor(value: float) -> None:
+        report(largest)
+
     measures: list[Measure] = []
     seed_values: dict[str, tuple[float, ...]] = {}
     scores: dict[str, FloatArray] = {}
+    largest = 0.0
     for method in samples.methods:
         # The same splits for every method: they are told apart by what they learn, not by luck.
         runs = [_cross_fit(samples, method, np.random.default_rng(source), report) for source in sources]
-        floors = [_cross_fit(null, method, np.random.default_rng(source), report)[1] for source in sources]
+        largest = max(largest, _mean([area for _, area in runs]).value)
+        floors = [_cross_fit(null, method, np.random.default_rng(source), report_floor)[1] for source in sources]
         measures.append(_measure(method, [area for _, area in runs], floors, samples.events))
         seed_values[method] = tuple(area.value for _, area in runs)
         scores[method] = np.mean([score for score, _ in runs], axis=0)

@@ -59,6 +59,7 @@ def test_a_builtin_passes(mlgen_command):
     assert "phase_space plugin 'flat' of mlgen-hep" in out
     assert "passed          integrals-are-right" in out
     assert "0 broken" in out
+    assert "relative standard deviation of the weights after the kit's short training: 0." in out
 
 
 @pytest.mark.usefixtures("wrong")
@@ -70,8 +71,10 @@ def test_a_broken_rule_is_shown_with_its_words_and_where_it_is_documented(mlgen_
     assert "same-seed-gives-the-same-training" in lines[start]
     assert lines[start + 1] == "the same seed has to give the same training: 'halves' has other values"
     assert lines[start + 2] == "rule: Two trainings with one seed end with the same state, bit for bit."
-    assert lines[start + 3] == "documented in docs/reference/conformance.md#same-seed-gives-the-same-training"
+    where = "reference/conformance.html#same-seed-gives-the-same-training"
+    assert lines[start + 3] == f"documented in mlgen's documentation, {where}"
     assert out.count("\n  broken") == 1
+    assert "'make docs' in a clone of mlgen" in out
 
 
 @pytest.mark.usefixtures("wrong")
@@ -88,6 +91,30 @@ def test_a_crash_is_shown_with_its_line(mlgen_command):
     assert f"mlgen_wrong.py:{line}" in out
     _, out, _ = mlgen_command("check-plugin", "crashes", "--rule", "prediction-has-the-right-shape", "--debug")
     assert "Traceback (most recent call last)" in out
+
+
+@pytest.mark.usefixtures("wrong")
+def test_one_mistake_is_shown_once(mlgen_command):
+    code, out, _ = mlgen_command("check-plugin", "crashes-everywhere")
+    assert code == 3
+    broken = out.count("\n  broken")
+    assert broken > 10
+    # Once with its rule, and one line for each of the others.
+    assert out.count("\n    rule: ") == 1
+    assert out.count("\n    as above: KeyError: 'meen', ") == broken - 1
+    assert f"\n{broken} broken rules: KeyError: 'meen', " in out
+    first = next(line for line in out.splitlines() if line.startswith("  broken"))
+    assert "prediction-has-the-right-shape" in first
+
+
+@pytest.mark.usefixtures("wrong")
+def test_a_capability_that_settings_switch_off_is_told_how_to_leave_out(mlgen_command):
+    _, out, _ = mlgen_command("check-plugin", "claims-members", "--rule", "members-are-there-where-it-says-so")
+    assert "--without members" in out
+    assert "capabilities = frozenset(...)" in out
+    arguments = ("--rule", "members-are-there-where-it-says-so", "--without", "members")
+    code, _, _ = mlgen_command("check-plugin", "claims-members", *arguments)
+    assert code == 0
 
 
 @pytest.mark.usefixtures("wrong")
@@ -157,6 +184,13 @@ def test_what_cannot_be_checked_is_refused(mlgen_command, arguments, words):
     code, _, err = mlgen_command("check-plugin", *arguments)
     assert code == 2
     assert words in err
+
+
+def test_known_settings_are_listed_for_an_unknown_one_only(mlgen_command):
+    _, _, err = mlgen_command("check-plugin", "flat", "--set", "channels=some")
+    assert "There is" not in err
+    _, _, err = mlgen_command("check-plugin", "flat", "--set", "chanels=uniform")
+    assert "There is: channels" in err
 
 
 SAME_NAME = FILE.replace('("wrong", lambda: Wrong)', '("flat", lambda: Mine)')

@@ -90,9 +90,23 @@ def test_places_to_edit_are_marked_in_the_model_only(packages):
         modules = {path.name: path.read_text() for path in (folder / "src" / name.replace("-", "_")).glob("*.py")}
         assert "YOUR MODEL" in modules["model.py"]
         assert "YOUR SETTINGS" in modules["__init__.py"]
-        others = [text for file, text in modules.items() if file not in ("model.py", "__init__.py")]
+        others = {file: text for file, text in modules.items() if file not in ("model.py", "__init__.py")}
         assert others
-        assert not any("YOUR" in text for text in others)
+        assert not any("YOUR" in text for text in others.values())
+        readme = (folder / "README.md").read_text()
+        for file in modules:
+            assert f"`src/{name.replace('-', '_')}/{file}` |" in readme, file
+
+
+def test_every_method_of_a_model_is_marked(packages):
+    """Those that the other modules call: whoever puts in another model has to write all of them."""
+    for _, name, folder in in_all(packages):
+        text = (folder / "src" / name.replace("-", "_") / "model.py").read_text()
+        (model,) = [one for one in ast.parse(text).body if isinstance(one, ast.ClassDef)]
+        lines = text.splitlines()
+        for method in (one for one in model.body if isinstance(one, ast.FunctionDef)):
+            if method.name == "__init__" or not method.name.startswith("_"):
+                assert lines[method.lineno - 2].startswith("    # YOUR MODEL: "), method.name
 
 
 def test_the_code_keeps_the_rules_of_mlgen_for_style(packages):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import unittest
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -438,6 +439,14 @@ def test_a_wrong_plugin_fails_with_the_rule_it_breaks(of, method, wrong, test, r
     with pytest.raises(AssertionError) as failure:
         getattr(kit, f"test_{test}")()
     assert rule in str(failure.value)
+
+
+def test_wrong_signs_are_not_blamed_on_a_surrogate():
+    kit = kit_with("TestKeepAll", "unweight", _drop_sign)
+    with pytest.raises(
+        unittest.SkipTest, match="cannot be checked: with a surrogate's weights that are numbers, signs"
+    ):
+        kit.test_surrogate_weights_that_are_no_numbers()
 
 
 def test_a_plugin_that_is_not_registered_under_its_name_is_noticed():

@@ -58,6 +58,8 @@ class TwoStage(Unweighter):
         self.candidates, self.asked, self.seen = 0, 0, 0
         # Number, negative ones, sum and sum of squares of the accepted weights.
         self.sums = np.zeros(4)
+        # Number of overweights, sum of their excess and of all new weights, largest ratio to the maximum.
+        self.overweights, self.excess, self.sizes, self.largest = 0, 0.0, 0.0, 0.0
         self.exact = True
 
     def state(self):
@@ -121,6 +123,11 @@ class TwoStage(Unweighter):
         new = weight[accepted] * float(self.known["unit"])
         self.candidates += len(said)
         self.sums += len(new), np.sum(new < 0), np.sum(new), np.sum(new**2)
+        ratio = np.abs(exact[accepted]) / (first * second)
+        self.overweights += int(np.count_nonzero(ratio > 1))
+        self.excess += float(np.sum(np.abs(new) * np.maximum(0.0, 1 - 1 / ratio)))
+        self.sizes += float(np.sum(np.abs(new)))
+        self.largest = max(self.largest, float(ratio.max(initial=0.0)))
         return Unweighted(index[accepted], new)
 
     def normalisation(self):
@@ -137,9 +144,9 @@ class TwoStage(Unweighter):
             accepted=int(accepted),
             efficiency=accepted / max(self.candidates, 1),
             maximum_weight=float(np.prod(self.known["maxima"][1:])),
-            overweight_events=0,
-            overweight_share=0.0,
-            largest_overweight=0.0,
+            overweight_events=self.overweights,
+            overweight_share=self.excess / self.sizes if accepted else 0.0,
+            largest_overweight=self.largest,
             negative_fraction=negative / max(accepted, 1),
             effective_sample_size=total**2 / squares if accepted else 0.0,
             true_evaluations=self.evaluations(),

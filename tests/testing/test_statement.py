@@ -37,14 +37,15 @@ class Kit:
 def test_identity_and_words():
     rule = rule_of(Kit.test_two_and_two)
     assert rule == ("two-and-two", "Two and two are four.")
-    assert rule.documented == "docs/reference/conformance.md#two-and-two"
+    assert rule.documented == "reference/conformance.html#two-and-two"
 
 
 def test_a_failure_ends_with_the_rule():
     with pytest.raises(AssertionError, match=r"^5\nrule 'two-and-two'") as failure:
         Kit().test_two_and_two()
     assert failure.value.__notes__ == [
-        "rule 'two-and-two': Two and two are four.\ndocumented in docs/reference/conformance.md#two-and-two"
+        "rule 'two-and-two': Two and two are four.\n"
+        "documented in mlgen's documentation, reference/conformance.html#two-and-two"
     ]
 
 
@@ -110,7 +111,7 @@ def test_pytest_runs_skips_and_shows_the_rules(tmp_path):
     assert "1 failed, 3 passed, 2 skipped" in shown, shown
     assert "an accepted event must keep the sign of its weight" in shown
     assert "rule 'signs-are-kept': An accepted event has the sign of the candidate's weight." in shown
-    assert "documented in docs/reference/conformance.md#signs-are-kept" in shown
+    assert "documented in mlgen's documentation, reference/conformance.html#signs-are-kept" in shown
     assert "the plugin learns nothing" in shown
 
 

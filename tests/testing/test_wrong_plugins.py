@@ -1,9 +1,10 @@
 """Plugins of a package that are wrong in one way each: the rules that they break, and no others, are named."""
 
+import numpy as np
 import pytest
 
 from mlgen.plugins import plugin_manager
-from mlgen.testing.checking import Verdict, check
+from mlgen.testing.checking import Verdict, check, figures_of, kit_of
 
 #: Plugin -> the rules that it breaks, and what the first one says.
 BROKEN = {
@@ -12,9 +13,20 @@ BROKEN = {
     "deviation-of-rows": (["prediction-has-the-right-shape"], "systematic has shape (0, 1)"),
     "weights-of-rows": (["no-and-one-candidate", "exact", "exact-with-overweights"], "weight has shape (1, 1)"),
     "one-event-more": (["exactly-n-events"], "generate(0) made 1 events"),
+    # The wrong unit.
+    "momenta-in-mev": (["better-than-a-constant", "errors-have-the-size-of-the-deviations"], "momenta are in GeV"),
+    "relative-errors": (["errors-have-the-size-of-the-deviations"], "Are they relative ones?"),
+    "certain": (["errors-have-the-size-of-the-deviations"], "the errors are too small"),
+    "showers-in-gev": (["mean-response-is-that-of-the-training"], "Are the voxels energies, in MeV?"),
+    "shower-shares": (["mean-response-is-that-of-the-training"], "Are the voxels energies, in MeV?"),
+    # Showers of another kind of particle.
+    "first-kind-for-all": (["each-particle-has-a-shower-of-its-kind"], "0.90, 0.10 and 0.11, 0.89 in the training"),
+    "showers-by-kind": (["each-particle-has-a-shower-of-its-kind"], "in the place of its particle"),
     "voxels-missing": (["showers-have-the-right-shape"], "voxels has shape (1, 11)"),
     # Not repeatable.
     "not-repeatable": (["same-seed-gives-the-same-training"], "the same seed has to give the same training"),
+    "draws-by-itself": (["same-seed-gives-the-same-result"], "'statistical' has other values"),
+    "shuffles-globally": (["global-random-state-is-untouched"], "the global random state of NumPy was changed"),
     # Biased, but said to be exact.
     "biased-points": (["integrals-are-right", "one-channel-and-no-budget"], "the integral of f, here of x_0"),
     "biased-weights": (
@@ -27,6 +39,15 @@ BROKEN = {
         ],
         "weights of a surrogate",
     ),
+    "drops-the-light": (["light-candidates-are-kept"], "0 +- 0 was found"),
+    "lifts-the-light": (["light-candidates-are-kept"], "weights from 1e-04 to 1e-03 of the largest"),
+    # Tells other figures than there are.
+    "hides-overweights": (["report-tells-of-overweights"], "overweight_events is 0"),
+    "no-excess": (["report-tells-of-overweights"], "overweight_share is 0"),
+    "smallest-overweight": (["report-tells-of-overweights"], "largest_overweight is 1"),
+    # Does not save all that it learned, or cannot be loaded.
+    "forgets-its-floor": (["saved-and-loaded-gives-the-same-result"], "saved and loaded has to give"),
+    "loads-nothing": (["saved-and-loaded-gives-the-same-result"], "LoadsNothing cannot be loaded"),
     # Mutates its input.
     "spoils-values": (["inputs-are-not-changed"], "'value' has other values"),
     "spoils-targets": (["inputs-are-not-changed"], "'values' has other values"),
@@ -64,6 +85,9 @@ BROKEN = {
     "incomplete": (["implements-its-contract"], "does not implement from_state, predict, train"),
 }
 
+#: Those of the package with which nothing is wrong.
+CORRECT = {"polar-alone", "hit-or-miss-alone", "imports-late"}
+
 
 def found(name):
     plugins = plugin_manager().stage_plugins
@@ -86,12 +110,22 @@ def test_every_wrong_plugin_is_here():
         for registered in some
         if registered.source.distribution == "mlgen-wrong"
     }
-    assert offered - set(BROKEN) == {"polar-alone", "of-the-future"}
+    assert offered - set(BROKEN) == CORRECT | {"crashes-everywhere", "of-the-future"}
 
 
 @pytest.mark.usefixtures("wrong")
 @pytest.mark.parametrize(
-    "name", ["polar-alone", "toy-flat", "toy-cosine", "toy-keep-all", "toy-library", "toy-showers", "flat", "vegas"]
+    "name",
+    [
+        *sorted(CORRECT),
+        "toy-flat",
+        "toy-cosine",
+        "toy-keep-all",
+        "toy-library",
+        "toy-showers",
+        "flat",
+        "vegas",
+    ],
 )
 def test_a_correct_plugin_breaks_none(name):
     outcomes = list(check(found(name)))
@@ -108,6 +142,61 @@ def test_the_place_of_a_crash_is_that_in_the_plugins_own_code():
     with open(file) as source:
         assert source.readlines()[int(line) - 1].strip() == "momenta[:, 7]"
     assert "momenta[:, 7]" in outcomes[0].traceback
+
+
+@pytest.mark.usefixtures("wrong")
+def test_the_shape_of_results_is_checked_before_all_that_rests_on_it():
+    outcomes = list(check(found("crashes-everywhere")))
+    assert [outcome.name for outcome in outcomes[:2]] == ["implements-its-contract", "prediction-has-the-right-shape"]
+    broken = [outcome for outcome in outcomes if outcome.verdict is Verdict.BROKEN]
+    assert broken[0] is outcomes[1]
+    # All have one cause, in one line of the plugin, whatever else they say.
+    assert {(outcome.cause, outcome.place) for outcome in broken} == {("KeyError: 'meen'", broken[0].place)}
+    assert len(broken) > 10
+
+
+@pytest.mark.usefixtures("wrong")
+@pytest.mark.parametrize(
+    ("name", "rule", "words"),
+    [
+        ("loads-nothing", "loading-unpickles-nothing", "from_state() raised ModelError"),
+        ("draws-by-itself", "results-belong-to-the-caller", "does not give the same result"),
+        ("draws-by-itself", "saved-and-loaded-gives-the-same-result", "does not give the same result"),
+    ],
+)
+def test_what_another_mistake_hides_is_not_called_broken(name, rule, words):
+    (outcome,) = check(found(name), rules=[rule])
+    assert outcome.verdict is Verdict.NOT_APPLICABLE
+    assert outcome.message.startswith("cannot be checked: ")
+    assert words in outcome.message
+
+
+@pytest.mark.usefixtures("wrong")
+def test_the_scatter_of_the_weights_is_told_beside_that_of_flat_points():
+    kit = kit_of(found("toy-flat"), {})
+    (told,) = figures_of(kit).values()
+    own, flat = (float(part.split()[0]) for part in told.split(", "))
+    # Both draw uniform points and channels; the spread of the spread is about 1 % for 20,000 of them.
+    assert own == pytest.approx(flat, rel=0.05)
+    assert flat == pytest.approx(expected_scatter(kit()), rel=0.05)
+
+
+def expected_scatter(kit):
+    """By a sum over a grid of the midpoints of cells, in each channel."""
+    integrand = kit.integrand()
+    middles = (np.arange(40) + 0.5) / 40
+    x = np.stack(np.meshgrid(*[middles] * integrand.dimensions), axis=-1).reshape(-1, integrand.dimensions)
+    channels = len(integrand.channels)
+    weights = []
+    for number in range(channels):
+        evaluated = integrand(x, np.full(len(x), number))
+        weights.append(channels * evaluated.prior[:, number] * evaluated.value)
+    return np.std(weights) / np.mean(weights)
+
+
+@pytest.mark.usefixtures("wrong")
+def test_what_does_not_work_has_no_figures():
+    assert figures_of(kit_of(found("incomplete"), {})) == {}
 
 
 @pytest.mark.usefixtures("wrong")

@@ -193,6 +193,11 @@ def test_one_seed_gives_one_result_and_another_another(monkeypatch):
     assert other.seed_values["gradient boosting"][0] not in first.seed_values["gradient boosting"]
     assert [step.done for step in steps] == list(range(1, 17))
     assert {(step.total, step.figure) for step in steps} == {(16, "AUC")}
+    # Four trainings of each method on the sample, then four for its null floor, which tell the largest AUC so far.
+    means = [measure.value for measure in first.measures]
+    assert [step.value for step in steps[4:8]] == pytest.approx([means[0]] * 4)
+    assert [step.value for step in steps[12:]] == pytest.approx([max(means)] * 4)
+    assert np.mean([step.value for step in steps[8:12]]) == pytest.approx(means[1])
     assert {method: len(values) for method, values in first.seed_values.items()} == {
         "gradient boosting": 2,
         "network": 2,

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from mlgen.errors import UserError
 from mlgen.showers import Geometry, PolarLayer, ShowerBatch
+from mlgen.stages import Progress
 from mlgen.validation.separation import separation_powers
 from mlgen.validation.settings import VoxelNetworkSettings
 from mlgen.validation.shower_classifiers import low_level_auc, low_level_aucs
@@ -62,7 +63,9 @@ def test_a_broken_correlation_is_seen_by_no_histogram_but_by_the_network():
 
 
 def test_nothing_is_found_in_equal_samples():
-    found = low_level_aucs(batch(independent(600, 6)), batch(independent(600, 7)), seeds=1, network=SMALL)
+    told: list[Progress] = []
+    samples = batch(independent(600, 6)), batch(independent(600, 7))
+    found = low_level_aucs(*samples, seeds=1, network=SMALL, progress=told.append)
     assert {result.form for result in found} == set(VoxelForm)
     assert [r.measure.value for r in found] == sorted((r.measure.value for r in found), reverse=True)
     for result in found:
@@ -71,6 +74,9 @@ def test_nothing_is_found_in_equal_samples():
         assert result.measure.p_value > 1e-3
         # The halves of the reference are smaller than the samples here.
         assert "trained on 360 showers of each, 180 for the floor" in result.measure.note
+    # For each form the sample and then its null floor, which tells the largest AUC so far: at the end that of the best.
+    assert told[0].value == told[1].value
+    assert told[-1].value == found[0].measure.value
 
 
 def test_exchanged_samples_give_the_same():

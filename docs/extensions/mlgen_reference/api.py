@@ -112,6 +112,7 @@ _ENTRY_POINTS: Mapping[str, tuple[str, ...]] = {
         "mlgen.plugins.plugin_manager",
         "mlgen.plugins.PluginManager",
     ),
+    "For authors of plugins of any stage": ("mlgen.state_arrays.check_arrays",),
     "For authors of samplers": ("mlgen.sampling", *_public(sampling)),
     "For authors of generators": ("mlgen.generation", *_public(generation)),
 }

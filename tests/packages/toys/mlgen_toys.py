@@ -99,14 +99,20 @@ class FlatSampler(Toy, PhaseSpaceSampler):
 
 
 class CosineAmplitude(Toy, AmplitudeSurrogate):
-    """A straight line in the squared cosine of the first outgoing particle's angle; two more from half the points."""
+    """A straight line in the mean squared cosine of the outgoing particles' angles, times the power of the energy that
+    |M|^2 has as its dimension; two more from half the points.
+    """
 
     dimensions: ClassVar = {"line": 1, "halves": 2, "spread": 0, "particles": 0}
     members = 2
 
     @staticmethod
     def feature(momenta):
-        return (momenta[:, 2, 2] / momenta[:, 2, 3]) ** 2
+        return np.mean((momenta[:, 2:, 2] / momenta[:, 2:, 3]) ** 2, axis=1)
+
+    @staticmethod
+    def unit(momenta):
+        return np.sum(momenta[:, :2, 3], axis=1) ** (8 - 2 * momenta.shape[1])
 
     def train(self, process, momenta, values, rng, progress=no_progress):
         particles = len(process.pdg_ids)
@@ -114,11 +120,11 @@ class CosineAmplitude(Toy, AmplitudeSurrogate):
             raise TrainingError(f"momenta have shape {momenta.shape}, values {values.shape}; ten points are expected")
         if not (np.all(np.isfinite(momenta)) and np.all(np.isfinite(values)) and np.all(values > 0)):
             raise TrainingError("the training data are not finite, or a value is not positive")
-        feature = self.feature(momenta)
-        line = np.polyfit(feature, values, 1)
-        spread = np.std(values - np.polyval(line, feature))
+        feature, targets = self.feature(momenta), values / self.unit(momenta)
+        line = np.polyfit(feature, targets, 1)
+        spread = np.std(targets - np.polyval(line, feature))
         order = rng.permutation(len(values))
-        halves = np.stack([np.polyfit(feature[half], values[half], 1) for half in (order[::2], order[1::2])])
+        halves = np.stack([np.polyfit(feature[half], targets[half], 1) for half in (order[::2], order[1::2])])
         self.arrays = {
             "line": line,
             "halves": halves,
@@ -129,13 +135,13 @@ class CosineAmplitude(Toy, AmplitudeSurrogate):
         return TrainingReport({"spread": float(spread)}, {"loss": [float(spread)]})
 
     def predict(self, momenta):
-        value = np.polyval(self.arrays["line"], self.checked_feature(momenta))
+        value = np.polyval(self.arrays["line"], self.checked_feature(momenta)) * self.unit(momenta)
         statistical = self.predict_members(momenta).std(axis=1, ddof=1)
-        return Amplitude(value, np.full(len(value), float(self.arrays["spread"])), statistical)
+        return Amplitude(value, float(self.arrays["spread"]) * self.unit(momenta), statistical)
 
     def predict_members(self, momenta):
-        feature = self.checked_feature(momenta)
-        return np.stack([np.polyval(line, feature) for line in self.arrays["halves"]], axis=1)
+        feature, unit = self.checked_feature(momenta), self.unit(momenta)
+        return np.stack([np.polyval(line, feature) * unit for line in self.arrays["halves"]], axis=1)
 
     def checked_feature(self, momenta):
         if momenta.shape[1:] != (int(self.arrays["particles"]), 4) or not np.all(np.isfinite(momenta)):
@@ -270,7 +276,10 @@ class ShowerLibrary(Toy, ShowerSurrogate):
             raise UserError(f"particle {unknown[0]} is not known; known are {sorted(self.energy_ranges)}")
         if incident_energy.shape != (n,) or direction.shape != (n, 3) or not np.all(incident_energy > 0):
             raise ValueError("incident particles need a positive energy and a direction (n, 3)")
-        chosen = rng.integers(len(self.arrays["energy"]), size=n)
+        chosen = np.empty(n, np.int64)
+        for particle in np.unique(pdg_id):
+            asked = pdg_id == particle
+            chosen[asked] = rng.choice(np.flatnonzero(self.arrays["pdg_id"] == particle), np.count_nonzero(asked))
         scale = incident_energy / self.arrays["energy"][chosen]
         voxels = self.arrays["voxels"][chosen] * scale[:, None]
         return ShowerBatch(incident_energy, pdg_id, direction, voxels, self.geometry)

@@ -6,12 +6,12 @@ import contextlib
 import dataclasses
 import pickle
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from mlgen_toys import CosineAmplitude, EventLibrary, FlatSampler, KeepAll, ShowerLibrary, ToySettings
 
-from mlgen.errors import TrainingError, WeightError
+from mlgen.errors import ModelError, TrainingError, WeightError
 from mlgen.events import EventBatch
 from mlgen.hookspecs import Plugin, hookimpl
 from mlgen.showers import RectangularLayer
@@ -145,6 +145,28 @@ class NotRepeatable(CosineAmplitude):
         return super().train(process, momenta, values, np.random.default_rng(), progress)
 
 
+@offer("shuffles-globally")
+class ShufflesGlobally(CosineAmplitude):
+    """Draws from NumPy's global generator while it trains, and does nothing with it."""
+
+    def train(self, process, momenta, values, rng, progress=no_progress):
+        np.random.random()  # noqa: NPY002 - the mistake that the kit should find
+        return super().train(process, momenta, values, rng, progress)
+
+
+@offer("imports-late")
+class ImportsLate(CosineAmplitude):
+    """Nothing is wrong with it: what it imports draws once, when it is imported."""
+
+    imported = False
+
+    def train(self, process, momenta, values, rng, progress=no_progress):
+        if not ImportsLate.imported:
+            np.random.random()  # noqa: NPY002 - as a library does
+            ImportsLate.imported = True
+        return super().train(process, momenta, values, rng, progress)
+
+
 @offer("spoils-targets")
 class SpoilsTargets(CosineAmplitude):
     """Scales the values that it is given where they are."""
@@ -172,8 +194,6 @@ class WritesPickle(CosineAmplitude):
 
     @staticmethod
     def refusal():
-        from mlgen.errors import ModelError
-
         return ModelError("the array 'model' is expected")
 
 
@@ -187,14 +207,70 @@ class ClaimsMembers(CosineAmplitude):
         return super().predict_members(momenta)[:, :0]
 
     def predict(self, momenta):
-        value = np.polyval(self.arrays["line"], self.checked_feature(momenta))
-        deviation = np.full(len(value), float(self.arrays["spread"]))
+        value = np.polyval(self.arrays["line"], self.checked_feature(momenta)) * self.unit(momenta)
+        deviation = float(self.arrays["spread"]) * self.unit(momenta)
         return Amplitude(value, deviation, deviation)
 
 
 @unclaimed("has-members")
 class HasMembers(CosineAmplitude):
     """Has members, and does not say so."""
+
+
+@offer("momenta-in-mev")
+class MomentaInMev(CosineAmplitude):
+    """Predicts for momenta in MeV, but learns from momenta in GeV."""
+
+    def predict(self, momenta):
+        return super().predict(1000 * momenta)
+
+    def predict_members(self, momenta):
+        return super().predict_members(1000 * momenta)
+
+
+@offer("certain")
+class Certain(CosineAmplitude):
+    """Systematic errors that are 1000 times too small."""
+
+    def predict(self, momenta):
+        prediction = super().predict(momenta)
+        return Amplitude(prediction.value, prediction.systematic / 1000, prediction.statistical)
+
+
+@offer("relative-errors")
+class RelativeErrors(CosineAmplitude):
+    """Errors in units of |M|^2 itself."""
+
+    def predict(self, momenta):
+        prediction = super().predict(momenta)
+        return Amplitude(prediction.value, prediction.systematic / np.abs(prediction.value), prediction.statistical)
+
+
+@offer("crashes-everywhere")
+class CrashesEverywhere(CosineAmplitude):
+    """Looks for a name that nobody gave it."""
+
+    def predict(self, momenta):
+        self.arrays["meen"]
+        return super().predict(momenta)
+
+
+@offer("loads-nothing")
+class LoadsNothing(CosineAmplitude):
+    """Cannot be loaded: refuses every state."""
+
+    @classmethod
+    def from_state(cls, settings, state):
+        raise ModelError(f"{cls.__name__} cannot be loaded")
+
+
+@offer("draws-by-itself")
+class DrawsByItself(CosineAmplitude):
+    """Predicts something else in every call."""
+
+    def predict_members(self, momenta):
+        made = super().predict_members(momenta)
+        return made * (1 + 1e-9 * np.random.default_rng().random(made.shape))
 
 
 @offer("crashes")
@@ -241,6 +317,116 @@ class WeightsOfRows(KeepAll):
     def unweight(self, candidates, rng):
         kept = super().unweight(candidates, rng)
         return Unweighted(kept.index, kept.weight[:, None]) if len(kept.index) == 1 else kept
+
+
+class Floor(KeepAll):
+    """Hit-or-miss with a maximum that is the largest weight of the first pass."""
+
+    dimensions: ClassVar = {"maximum": 0, "constant": 0}
+
+    def prepare(self, candidates):
+        sizes = [np.abs(self.checked(batch)) for batch in candidates]
+        size = np.concatenate([np.empty(0), *sizes])
+        if not np.any(size):
+            raise WeightError("there is no candidate with a weight")
+        self.arrays = {"maximum": np.asarray(size.max())}
+        self.arrays["constant"] = np.asarray(np.mean(self.probability(size)))
+
+    def probability(self, size):
+        return np.minimum(1, size / self.arrays["maximum"])
+
+    def new_weight(self, weight):
+        return weight / self.probability(np.abs(weight)) * self.arrays["constant"]
+
+    def unweight(self, candidates, rng):
+        if not self.arrays:
+            raise WeightError("prepare() comes first")
+        weights = self.checked(candidates)
+        index = np.flatnonzero(rng.random(len(weights)) < self.probability(np.abs(weights)))
+        new = self.new_weight(weights[index])
+        self.candidates += len(weights)
+        self.sums += len(new), np.sum(new < 0), np.sum(new), np.sum(new**2)
+        unit = float(self.arrays["maximum"] * self.arrays["constant"])
+        overweight = np.abs(weights[index]) > self.arrays["maximum"]
+        excess = np.sum(np.abs(new[overweight]) - unit)
+        over = np.array([np.count_nonzero(overweight), excess, np.sum(np.abs(new))])
+        self.over = over + self.__dict__.get("over", np.zeros(3))
+        ratio = np.abs(weights).max(initial=0.0) / float(self.arrays["maximum"])
+        self.largest = max(self.__dict__.get("largest", 0.0), ratio)
+        return Unweighted(index, new)
+
+    def report(self):
+        events, excess, total = self.__dict__.get("over", np.zeros(3))
+        return dataclasses.replace(
+            super().report(),
+            maximum_weight=float(self.arrays["maximum"]),
+            overweight_events=int(events),
+            overweight_share=float(excess / total) if total else 0.0,
+            largest_overweight=self.__dict__.get("largest", 0.0),
+        )
+
+
+@offer("hit-or-miss-alone")
+class HitOrMissAlone(Floor):
+    """Nothing is wrong with it."""
+
+
+@offer("drops-the-light")
+class DropsTheLight(Floor):
+    """Never accepts a candidate below 1 % of the maximum."""
+
+    def probability(self, size):
+        probability = super().probability(size)
+        return np.where(probability < 0.01, 0.0, probability)
+
+
+@offer("lifts-the-light")
+class LiftsTheLight(Floor):
+    """Accepts candidates below 0.1 % of the maximum more often, and does not make them lighter for it."""
+
+    def probability(self, size):
+        return np.where(size > 0, np.maximum(super().probability(size), 1e-3), 0.0)
+
+    def new_weight(self, weight):
+        return weight / Floor.probability(self, np.abs(weight)) * self.arrays["constant"]
+
+
+@offer("forgets-its-floor")
+class ForgetsItsFloor(Floor):
+    """Accepts light candidates more often, with weights that make up for it, and does not save from where on."""
+
+    floor = 0.0
+
+    def prepare(self, candidates):
+        self.floor = 1e-3
+        super().prepare(candidates)
+
+    def probability(self, size):
+        return np.where(size > 0, np.maximum(super().probability(size), self.floor), 0.0)
+
+
+@offer("hides-overweights")
+class HidesOverweights(Floor):
+    """Reports no overweights."""
+
+    def report(self):
+        return dataclasses.replace(super().report(), overweight_events=0)
+
+
+@offer("no-excess")
+class NoExcess(Floor):
+    """Reports that the overweights have no share of the cross section."""
+
+    def report(self):
+        return dataclasses.replace(super().report(), overweight_share=0.0)
+
+
+@offer("smallest-overweight")
+class SmallestOverweight(Floor):
+    """Reports that the largest overweight is the maximum."""
+
+    def report(self):
+        return dataclasses.replace(super().report(), largest_overweight=1.0)
 
 
 @offer("claims-correction", Capability.CORRECTS_SURROGATES)
@@ -338,6 +524,46 @@ class VoxelsMissing(ShowerLibrary):
     def generate(self, pdg_id, incident_energy, direction, rng):
         made = super().generate(pdg_id, incident_energy, direction, rng)
         return dataclasses.replace(made, voxels=made.voxels[:, :-1]) if len(made) == 1 else made
+
+
+@offer("showers-in-gev")
+class ShowersInGev(ShowerLibrary):
+    """Gives energies in GeV."""
+
+    def generate(self, pdg_id, incident_energy, direction, rng):
+        made = super().generate(pdg_id, incident_energy, direction, rng)
+        return dataclasses.replace(made, voxels=made.voxels / 1000)
+
+
+@offer("shower-shares")
+class ShowerShares(ShowerLibrary):
+    """Gives shares of the incident energy."""
+
+    def generate(self, pdg_id, incident_energy, direction, rng):
+        made = super().generate(pdg_id, incident_energy, direction, rng)
+        return dataclasses.replace(made, voxels=made.voxels / incident_energy[:, None])
+
+
+@offer("first-kind-for-all")
+class FirstKindForAll(ShowerLibrary):
+    """Makes the showers of all particles with the model of one."""
+
+    def generate(self, pdg_id, incident_energy, direction, rng):
+        unknown = np.setdiff1d(pdg_id, list(self.energy_ranges))
+        one = pdg_id if len(unknown) else np.full_like(pdg_id, min(self.energy_ranges))
+        made = super().generate(one, incident_energy, direction, rng)
+        return dataclasses.replace(made, pdg_id=pdg_id)
+
+
+@offer("showers-by-kind")
+class ShowersByKind(ShowerLibrary):
+    """Makes the showers kind by kind, and leaves them in that order."""
+
+    def generate(self, pdg_id, incident_energy, direction, rng):
+        made = super().generate(pdg_id, incident_energy, direction, rng)
+        share = made.voxels / incident_energy[:, None]
+        order = np.argsort(pdg_id, kind="stable")
+        return dataclasses.replace(made, voxels=share[order] * incident_energy[:, None])
 
 
 class RefusesRectangles(ShowerLibrary):
