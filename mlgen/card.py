@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlgen.deprecation import warn, warn_if_deprecated
+from mlgen.deprecation import is_deprecated, warn, warn_if_deprecated
 from mlgen.detector.settings import DetectorSettings
 from mlgen.errors import CardError, PluginError, nearest
 from mlgen.hard_process.reweighting_settings import ReweightingSettings, as_tables
@@ -351,13 +351,18 @@ def card_from(
         try:
             add_plugin_file(card.path(name))
         except PluginError as error:
-            raise PluginError(f"{card.place('plugins')}: plugins: {error}") from error
+            # Those of --plugin are loaded already: it is the card's own, also where options have added to the key.
+            place = _place(["plugins"], source, text, {})
+            raise PluginError(f"{place}: plugins: {error}") from error
     return card
 
 
 def _warn_of_deprecated_keys(card: Card, content: Mapping[str, Any], *keys: str) -> None:
     for key, value in content.items():
-        warn_if_deprecated(".".join((*keys, key)), card.place(*keys, key))
+        name = ".".join((*keys, key))
+        # A line is looked for only where it is told: that takes milliseconds for each key.
+        if is_deprecated(name):
+            warn_if_deprecated(name, card.place(*keys, key))
         if isinstance(value, Mapping):
             _warn_of_deprecated_keys(card, value, *keys, key)
 
@@ -392,7 +397,8 @@ def _in_words(problem: Any, model: type[BaseModel], keys: list[str], own: Sequen
     if problem["type"] == "extra_forbidden":
         known = [*_fields_at(model, keys[:-1]), *(own if len(keys) == 1 else ())]
         kind = "key" if len(keys) > 1 or model is not CardModel else "section"
-        return f"unknown {kind}{nearest(keys[-1], known) or '.'} Known: {', '.join(known) or 'none'}"
+        elsewhere = " Files with plugins are named above the first section." if keys[-1] == "plugins" else ""
+        return f"unknown {kind}{nearest(keys[-1], known) or '.'}{elsewhere} Known: {', '.join(known) or 'none'}"
     if problem["type"] == "missing":
         description = _fields_at(model, keys[:-1]).get(keys[-1])
         return "is missing" + (f" ({description.description})" if description and description.description else "")

@@ -58,6 +58,11 @@ class Deprecation:
 DEPRECATIONS: Mapping[str, Deprecation] = {}
 
 
+def is_deprecated(name: str) -> bool:
+    """Whether something is among the `DEPRECATIONS`, by its name there."""
+    return name in DEPRECATIONS
+
+
 def warn_if_deprecated(name: str, place: str = "") -> None:
     """Warn where something that is in use will go.
 

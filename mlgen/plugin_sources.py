@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -49,11 +50,13 @@ class Source:
 
 
 def source_of(entry_point: importlib.metadata.EntryPoint) -> Source:
-    """Return the source of an entry point."""
-    distribution = entry_point.dist
-    if distribution is None:
-        return Source("(unknown distribution)", "?", entry_point.name)
-    return Source(distribution.name, distribution.version, entry_point.name)
+    """Return the source of an entry point, also of a package whose metadata are damaged."""
+    name = version = None
+    if entry_point.dist is not None:
+        # `check_host_requirement` reads them again, and says what is wrong.
+        with contextlib.suppress(Exception):
+            name, version = entry_point.dist.name, entry_point.dist.version
+    return Source(name or "(unknown distribution)", version or "?", entry_point.name)
 
 
 def check_host_requirement(entry_point: importlib.metadata.EntryPoint) -> None:

@@ -32,6 +32,7 @@ from mlgen.plugin_sources import (
     Source,
     check_host_requirement,
     is_interruption,
+    place_of,
     read_plugin_file,
     source_of,
 )
@@ -94,6 +95,9 @@ class PluginManager:
 
     def _register(self, module: object, source: Source) -> None:
         name = f"{source.distribution}:{source.entry_point}"
+        if (other := self._pluggy.get_name(module)) is not None:
+            # pluggy would say so with a list of all that is there.
+            raise PluginError(f"it leads to the same module as {self._sources[other].place}; uninstall or mend one")
         self._sources[name] = source
         try:
             self._pluggy.register(module, name)
@@ -122,8 +126,9 @@ class PluginManager:
             PluginError: It cannot be loaded, something that it offers cannot be used, or it offers nothing.
         """
         path = path.absolute()
-        for source in self._sources.values():
-            if source.single_file and source.entry_point == str(path):
+        for source in self.files:
+            # One file has many paths: through a link, or by way of another folder (``cards/../mine.py``).
+            if Path(source.entry_point).resolve() == path.resolve():
                 return source
         with contextlib.redirect_stdout(sys.stderr):
             begin = time.perf_counter()
@@ -188,6 +193,10 @@ class PluginManager:
             problem = str(error) if isinstance(error, MlgenError) else f"{type(error).__name__}: {error}"
             if isinstance(error, TypeError) and "Plugin.__init__() got an unexpected" in problem:
                 problem += f" (this is mlgen {mlgen.__version__}; was it written for a newer one?)"
+            if source.single_file and (
+                line := place_of(error, Path(source.entry_point))[len(source.entry_point) + 1 :]
+            ):
+                problem += f" (line {line})"
             failure = LoadFailure(source, f"{what}: {problem}" if what else problem)
             # The same can go wrong for each of many files.
             if failure not in self.failures:
@@ -371,6 +380,8 @@ class PluginManager:
 def plugin_errors(registered: Registered[Plugin]) -> Iterator[None]:
     """Report an exception from inside a plugin with its name, version and stage; mlgen's own errors pass.
 
+    So is its exit reported: with code 0, it would look as if all had gone well.
+
     What the plugin prints goes to standard error: standard output is for events and results.
     """
     try:
@@ -378,12 +389,14 @@ def plugin_errors(registered: Registered[Plugin]) -> Iterator[None]:
             yield
     except MlgenError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if is_interruption(error):
+            raise
         place = _place_in(registered, error)
         raise PluginFailure(f"{_described(registered)} failed: {type(error).__name__}: {error}{place}") from error
 
 
-def _place_in(registered: Registered[Plugin], error: Exception) -> str:
+def _place_in(registered: Registered[Plugin], error: BaseException) -> str:
     """Where in the plugin's own code an exception came from, for its author."""
     package = registered.offer.factory.__module__.partition(".")[0]
     frames = [
@@ -418,14 +431,21 @@ def _only(what: str, same: Sequence[Registered[T]]) -> Registered[T]:
     """Return the single one of those that share a name or suffix; refuse to choose between two."""
     if len(same) > 1:
         advice = "uninstall or rename one, or switch third-party plugins off (--no-plugins)"
+        if any(registered.source.single_file for registered in same):
+            advice = "rename one, or name one file less"
         raise PluginError(f"{_conflict(what, same)}; {advice}")
     return same[0]
 
 
 def _conflict(what: str, same: Sequence[Registered[Any]]) -> str:
     if len({registered.offer.name for registered in same}) == 1:
-        return f"{len(same)} {what}: from " + " and ".join(str(registered.source) for registered in same)
-    return f"{len(same)} {what}: " + " and ".join(f"'{r.offer.name}' of {r.source}" for r in same)
+        return f"{len(same)} {what}: from " + " and ".join(_distinct(registered.source) for registered in same)
+    return f"{len(same)} {what}: " + " and ".join(f"'{r.offer.name}' of {_distinct(r.source)}" for r in same)
+
+
+def _distinct(source: Source) -> str:
+    """A source in words; files have their paths, since two may share name and content."""
+    return f"{source.entry_point} (single file)" if source.single_file else str(source)
 
 
 def use_third_party(allowed: bool) -> contextlib.ExitStack:

@@ -310,7 +310,7 @@ def check_plugin_of(folder: Path, record: ModelRecord, plugin: Registered[Plugin
     if record.distribution != plugin.source.distribution:
         raise ModelError(
             f"{place}: the model is of '{record.plugin}' from {record.distribution} {record.version}; the plugin of "
-            f"this name here is from {plugin.source}. Install {record.distribution}, or train it again"
+            f"this name here is from {plugin.source}. Use {record.distribution}, or train it again"
         )
     if record.contract_version != wanted.contract_version:
         raise ModelError(
@@ -318,6 +318,12 @@ def check_plugin_of(folder: Path, record: ModelRecord, plugin: Registered[Plugin
             f"'{wanted.name}' of {plugin.source} is written for version {wanted.contract_version}. Train it again"
         )
     if _release(record.version) != _release(plugin.source.version):
+        if plugin.source.single_file:
+            raise ModelError(
+                f"{place}: the model was trained with {record.distribution} {record.version}; the file here is "
+                f"{plugin.source}. Train it again, or bring that file back. A file with a __version__ keeps its models "
+                "until the major or minor version changes"
+            )
         raise ModelError(
             f"{place}: the model was trained with {record.distribution} {record.version}; {plugin.source} is "
             f"installed. Install {record.distribution} {'.'.join(_release(record.version))}, or train it again"

@@ -49,6 +49,12 @@ def test_overdue(monkeypatch):
         assert SOON.overdue is overdue
 
 
+def test_lines_of_a_card_are_not_looked_for_where_nothing_is_deprecated(monkeypatch):
+    """Finding one means to parse the card line by line."""
+    monkeypatch.setattr("mlgen.card._line_of", lambda text, keys: pytest.fail(f"looked for {keys}"))
+    parse_card("[run]\nseed = 2\nbatch_size = 100\n", "card.toml", Path())
+
+
 def test_a_key_of_the_card(deprecate):
     text = "[run]\nseed = 2\nbatch_size = 100\n"
     parse_card(text, "card.toml", Path())  # no warning, which would be an error

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from mlgen.card import load_card
 from mlgen.cli import cli
-from mlgen.errors import ModelError, PluginError
+from mlgen.errors import CardError, ModelError, PluginError, PluginFailure
 from mlgen.formats import open_events
 from mlgen.plugins import PluginManager, add_plugin_file, forget_plugin_files, plugin_manager
 from mlgen.stages import Stage
@@ -85,7 +85,7 @@ BROKEN = {
     ),
     "has a hook that raises": (
         "from mlgen.hookspecs import hookimpl\n@hookimpl\ndef mlgen_generator():\n    raise OSError('no disk')\n",
-        "OSError: no disk",
+        r"plugin\.py: OSError: no disk \(line 4\)",
     ),
 }
 
@@ -176,6 +176,12 @@ def test_a_card_that_names_a_file_that_is_not_there(tmp_path):
         load_card(tmp_path / "card.toml")
 
 
+def test_a_file_of_the_card_that_is_not_there_although_an_option_names_another(write, weighted, tmp_path):
+    (tmp_path / "card.toml").write_text('plugins = ["gone.py"]\n[input]\nfile = "weighted.lhe.gz"\n')
+    result = mlgen("run", tmp_path / "card.toml", "--plugin", write())
+    assert re.search(r"card\.toml:1: plugins: .*gone\.py: the plugin's file cannot be read", str(result.exception))
+
+
 def test_something_else_than_a_python_file(tmp_path):
     with pytest.raises(PluginError, match="a Python file"):
         add_plugin_file(tmp_path / "my-package")
@@ -189,6 +195,43 @@ def test_is_loaded_once(write):
     assert plugin_manager().find(Stage.UNWEIGHTING, "my-own").offer is registered.offer
 
 
+def test_is_one_file_by_whatever_path(write, tmp_path):
+    path = write()
+    first = add_plugin_file(path)
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "link.py").symlink_to(path)
+    assert add_plugin_file(tmp_path / "cards" / ".." / path.name) == first
+    assert add_plugin_file(tmp_path / "link.py") == first
+
+
+def test_two_files_of_one_name_and_content_are_told_apart(write, tmp_path):
+    first = write()
+    second = tmp_path / "other" / first.name
+    second.parent.mkdir()
+    shutil.copy(first, second)
+    add_plugin_file(first)
+    add_plugin_file(second)
+    with pytest.raises(PluginError) as refusal:
+        plugin_manager().find(Stage.UNWEIGHTING, "my-own")
+    assert f"from {first} (single file) and {second} (single file); rename one" in str(refusal.value)
+
+
+def test_one_that_exits_when_it_is_used_is_a_failure(write, weighted, tmp_path):
+    path = write(PLUGIN.format(version="").replace("def factory():", "def factory():\n    raise SystemExit(0)"))
+    result = mlgen("run", weighted, "--unweighting", "my-own", "--plugin", path, "-o", tmp_path / "new.lhe")
+    assert isinstance(result.exception, PluginFailure)
+    checked = mlgen("check-plugin", "--plugin", path)
+    assert checked.exit_code == 3
+    assert "SystemExit: 0" in checked.stdout
+
+
+def test_a_card_that_names_files_below_its_first_section_is_told_where_they_go(weighted, tmp_path):
+    card = tmp_path / "card.toml"
+    card.write_text('[input]\nfile = "weighted.lhe.gz"\nplugins = ["my_plugin.py"]\n')
+    with pytest.raises(CardError, match=r"card\.toml:3: \[input\] plugins: .*named above the first section"):
+        load_card(card)
+
+
 def test_hooks_of_packages_are_not_called_again(write, monkeypatch):
     manager = PluginManager()
     before = manager.find(Stage.UNWEIGHTING, "hit-or-miss").offer
@@ -198,7 +241,7 @@ def test_hooks_of_packages_are_not_called_again(write, monkeypatch):
 
 def test_a_name_that_an_installed_package_has(write):
     add_plugin_file(write(PLUGIN.format(version="").replace("my-own", "hit-or-miss")))
-    with pytest.raises(PluginError, match=r"from mlgen-hep .* and my_plugin.py \(single file\).*rename one"):
+    with pytest.raises(PluginError, match=r"from mlgen-hep .* and .*my_plugin.py \(single file\); rename one"):
         plugin_manager().find(Stage.UNWEIGHTING, "hit-or-miss")
 
 
@@ -226,6 +269,7 @@ def test_other_code_is_another_version(write, examples, tmp_path):
     refused = run(write(plain + "# changed\n"), "3.lhe")
     assert isinstance(refused.exception, ModelError)
     assert "trained with my_plugin.py (single file) sha256." in str(refused.exception)
+    assert "Install" not in str(refused.exception)
     shutil.rmtree(tmp_path / "model")
     assert run(write(code), "4.lhe").exit_code == 0
     changed = run(write(code + "# changed\n"), "5.lhe")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 
@@ -429,6 +431,17 @@ class TestInside:
         with pytest.raises(KeyboardInterrupt), plugin_errors(self.find(install)):
             raise KeyboardInterrupt
 
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_an_exit_is_a_failure(self, install, code):
+        """A run that a plugin ended must not look like one that is done."""
+        found = self.find(install, factory=f"raise SystemExit({code})")
+        with pytest.raises(PluginFailure, match=f"'keep-all' of some-package 4.5 failed: SystemExit: {code}"):
+            PluginManager().create(found, found.offer.settings())
+
+    def test_a_signal_passes(self, install):
+        with pytest.raises(SystemExit), plugin_errors(self.find(install)):
+            raise SystemExit(128 + signal.SIGTERM)
+
     def test_import_error_in_the_factory(self, install):
         found = self.find(install)
         with pytest.raises(PluginFailure, match="ImportError: no module named heavy") as failure:
@@ -460,6 +473,44 @@ def test_entry_point_without_a_distribution_is_told_as_such():
     entry_point = importlib.metadata.EntryPoint("stray", "surely_not_installed", "mlgen")
     (failure,) = PluginManager(entry_points=[entry_point]).failures
     assert "(unknown distribution) ? (entry point 'stray')" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        # What is said of it depends on whether the backport `importlib_metadata` was imported.
+        (None, r"No module named 'surely_not_installed'|MetadataNotFound"),
+        (b"Metadata-Version: 2.1\n", "No module named 'surely_not_installed'"),
+        (b"Metadata-Version: 2.1\nName: stray\nVersion: 1\nAuthor: \xe9\xff\n", "UnicodeDecodeError"),
+    ],
+    ids=["missing", "nameless", "no text"],
+)
+def test_a_package_with_damaged_metadata_breaks_nothing_else(tmp_path, monkeypatch, metadata, problem):
+    information = tmp_path / "stray-1.dist-info"
+    information.mkdir()
+    (information / "entry_points.txt").write_text("[mlgen]\nstray = surely_not_installed\n")
+    if metadata is not None:
+        (information / "METADATA").write_bytes(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = PluginManager()
+    assert "hit-or-miss" in names(manager, Stage.UNWEIGHTING)
+    (failure,) = failures(manager, "(unknown distribution)")
+    assert re.search(rf"\(unknown distribution\) \? \(entry point 'stray'\): .*({problem})", failure)
+
+
+def test_two_packages_with_one_module(install, tmp_path, monkeypatch):
+    """As a package that was renamed leaves behind, where the former one was not uninstalled."""
+    install("some-package", keep_all())
+    (module,) = [e.value for e in importlib.metadata.entry_points(group="mlgen") if e.dist.name == "some-package"]
+    information = tmp_path / "renamed_package-1.dist-info"
+    information.mkdir()
+    (information / "entry_points.txt").write_text(f"[mlgen]\nrenamed = {module}\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: renamed-package\nVersion: 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = PluginManager()
+    assert "keep-all" in names(manager, Stage.UNWEIGHTING)
+    (failure,) = [failure for failure in manager.failures if "-package" in failure.source.distribution]
+    assert re.search(r"it leads to the same module as \w+-package 1.* \(entry point '\w+'\); uninstall", failure.error)
 
 
 def test_the_classical_tool_of_a_stage(install):

@@ -83,8 +83,8 @@ def check_showers(made: object, incident_energy: FloatArray, geometry: Geometry)
         geometry: That of the model.
 
     Raises:
-        ValueError: It is no batch of `n` showers of the geometry, an energy is negative or not finite, or the energies
-            are in another unit.
+        ValueError: It is no batch of a shower of the geometry for each particle, an energy is negative or not finite,
+            or the energies are in another unit.
     """
     n = len(incident_energy)
     if not isinstance(made, ShowerBatch):

@@ -116,11 +116,13 @@ def provenance(plan: Plan, stages: tuple[StageResult, ...], before: Iterable[Map
 
 def approximate_stages(records: Iterable[Mapping[str, Any]]) -> list[str] | None:
     """Return the approximate stages of the runs that made events, by plugin; None where all of these were exact."""
-    weak = [record for record in records if record.get("exactness") == Exactness.APPROXIMATE.value]
+    approximate = Exactness.APPROXIMATE.value
+    # Files can be edited: what is no record of mlgen's says nothing.
+    weak = [record for record in records if isinstance(record, Mapping) and record.get("exactness") == approximate]
     if not weak:
         return None
-    stages = [stage for record in weak for stage in record.get("stages", ())]
-    return [str(stage.get("plugin")) for stage in stages if stage.get("exactness") == Exactness.APPROXIMATE.value]
+    stages = [stage for record in weak for stage in record.get("stages") or () if isinstance(stage, Mapping)]
+    return [str(stage.get("plugin")) for stage in stages if stage.get("exactness") == approximate]
 
 
 def process_provenance(

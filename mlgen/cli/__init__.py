@@ -30,6 +30,9 @@ COMMANDS = {
     "init": "Write a commented card to start from.",
 }
 
+#: Where a shell asks click what a line could go on with; click ends the program after its answer.
+COMPLETION = "_MLGEN_COMPLETE"
+
 
 class _LazyGroup(click.Group):
     """Knows its commands by name, and imports one when it is called."""
@@ -133,7 +136,10 @@ def _called(arguments: list[str], debug: bool) -> int:
     except SystemExit as error:
         if error.code in (128 + signal.SIGTERM, 128 + signal.SIGHUP):
             return _failed("terminated; no output was left half-written", int(error.code), debug)
-        raise
+        if COMPLETION in os.environ:
+            raise
+        # Nothing of mlgen itself does that. With code 0, it would look as if all had gone well.
+        return _unforeseen(f"SystemExit: {error.code}", debug)
     except KeyboardInterrupt:
         return _failed("interrupted; no output was left half-written", 130, debug)
     except BrokenPipeError:
@@ -142,8 +148,12 @@ def _called(arguments: list[str], debug: bool) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort, shown with a hint how to see more
         kind = f"{type(error).__name__}: " if not isinstance(error, OSError) else ""
-        return _failed(f"{kind}{error}\nThis was not foreseen; 'mlgen --debug ...' shows where it happened.", 1, debug)
+        return _unforeseen(f"{kind}{error}", debug)
     return code if isinstance(code, int) else 0
+
+
+def _unforeseen(problem: str, debug: bool) -> int:
+    return _failed(f"{problem}\nThis was not foreseen; 'mlgen --debug ...' shows where it happened.", 1, debug)
 
 
 def _failed(message: str, code: int, debug: bool) -> int:

@@ -78,6 +78,7 @@ def command(
     chosen = _chosen(name, stage, context.meta.get(options.PLUGIN_FILES, []))
     for registered in chosen:
         check_rules(registered.offer.stage, rules)
+    _check_switched_off(chosen, switched_off)
     for registered in chosen:
         changes = _changes(registered, settings)
         click.echo(_title(registered, changes), err=as_json)
@@ -128,6 +129,20 @@ def _chosen(name: str | None, stage: str | None, files: Sequence[str]) -> list[R
     raise PluginError(
         f"no plugin is called '{name}'{nearest(name, every)}\nThere is:{listed}{manager.failure_advice()}"
     )
+
+
+def _check_switched_off(chosen: Sequence[Registered[Plugin]], switched_off: Sequence[Capability]) -> None:
+    """Refuse to switch off what nothing is registered with: it would have no effect."""
+    from mlgen.errors import UserError
+
+    able = {capability.name.lower() for registered in chosen for capability in registered.offer.capabilities}
+    for capability in switched_off:
+        if capability.name.lower() not in able:
+            names = " and ".join(f"'{registered.offer.name}'" for registered in chosen)
+            raise UserError(
+                f"--without {capability.name.lower()}: {names} is not registered as able to do that; "
+                f"there is: {', '.join(sorted(able)) or 'nothing'}"
+            )
 
 
 def _changes(registered: Registered[Plugin], settings: Sequence[str]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def _show(content: dict[str, Any]) -> None:
             references = f" [{', '.join(plugin['references'])}]" if plugin["references"] else ""
             source = f"{plugin['distribution']} {plugin['version']}"
             click.echo(f"  {plugin['name']:<14} {plugin['exactness']:<12} {source}")
-            click.echo(f"  {'':<14} {plugin['summary']}{references}")
+            click.echo(f"  {'':<14} {' '.join(plugin['summary'].split())}{references}")
             if plugin["capabilities"]:
                 click.echo(f"  {'':<14} can do: {', '.join(plugin['capabilities'])}")
             if plugin["problem"]:

@@ -32,7 +32,7 @@ _PAYS_FROM = "pays_from_true_weight_us"
     metavar="DIR",
     help="Folder of the generator's, the sampler's or the calorimeter's model; trained there when missing. Without it, "
     "a generator's is kept in $MLGEN_CACHE or ~/.cache/mlgen, and used again for the same events, settings and seed, "
-    "and a calorimeter's is the one that comes with the plugin.",
+    "and so is a calorimeter's where the card has showers to train it; else it is the one that comes with the plugin.",
 )
 @click.option("-n", "--events", type=click.IntRange(min=1), help="Events to write, or to read from the input.")
 @click.option("--seed", type=click.IntRange(min=0), help="The seed of the run.")

@@ -117,6 +117,13 @@ def test_a_capability_that_settings_switch_off_is_told_how_to_leave_out(mlgen_co
     assert code == 0
 
 
+def test_a_capability_that_is_not_there_cannot_be_left_out(mlgen_command):
+    code, _, err = mlgen_command("check-plugin", "two-stage", "--without", "density")
+    assert code == 2
+    assert "--without density: 'two-stage' is not registered as able to do that" in err
+    assert "there is: corrects_surrogates" in err
+
+
 @pytest.mark.usefixtures("wrong")
 def test_a_class_that_is_not_complete_is_a_broken_rule(mlgen_command):
     code, out, _ = mlgen_command("check-plugin", "incomplete")

@@ -418,3 +418,24 @@ def test_a_plot_that_cannot_be_written_is_told_before_the_run(arguments, message
     assert message in err
     assert "Traceback" not in err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_format_that_ends_the_program_is_a_failure(mlgen_command, examples, tmp_path):
+    """With exit code 0, it would look as if the events had been written."""
+    plugin = tmp_path / "ending.py"
+    plugin.write_text(
+        "from mlgen.event_format import EventFormat\n"
+        "from mlgen.hookspecs import hookimpl\n\n"
+        "class Ending(EventFormat):\n"
+        "    name, summary, suffixes, contract_version = 'ending', 'ends the program', ('.ending',), 1\n"
+        "    def recognises(self, head): return False\n"
+        "    def reader(self, stream, options): raise SystemExit(0)\n"
+        "    def writer(self, stream, run_info): raise SystemExit(0)\n\n"
+        "@hookimpl\n"
+        "def mlgen_event_formats():\n"
+        "    yield Ending()\n"
+    )
+    code, _, err = mlgen_command("convert", examples / "zjet.lhe.gz", tmp_path / "new.ending", "--plugin", plugin)
+    assert code == 1
+    assert "SystemExit: 0" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ending.py"]
