@@ -114,7 +114,7 @@ def provenance(plan: Plan, stages: tuple[StageResult, ...], before: Iterable[Map
     return record | {"exactness": Exactness.APPROXIMATE.value} if approximate_stages(before) is not None else record
 
 
-def approximate_stages(records: Iterable[Mapping[str, Any]]) -> list[str] | None:
+def approximate_stages(records: Iterable[Any]) -> list[str] | None:
     """Return the approximate stages of the runs that made events, by plugin; None where all of these were exact."""
     approximate = Exactness.APPROXIMATE.value
     # Files can be edited: what is no record of mlgen's says nothing.

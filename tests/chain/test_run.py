@@ -358,3 +358,11 @@ def test_trials_enter_the_cross_section_of_unweighted_events(examples, tmp_path)
     assert kept.variations["double"] == pytest.approx(2 * kept.weight, rel=1e-12)
     assert set(kept.tag_attributes) == {' npLO="1"'}
     assert f"{trials.sum():,} trials" in result.remarks[0]
+
+
+def test_records_that_somebody_edited_say_nothing():
+    from mlgen.chain.report import approximate_stages
+
+    assert approximate_stages(["x", None, {"stages": None}, {"exactness": "exact"}]) is None
+    edited = [{"exactness": "approximate", "stages": None}, {"exactness": "approximate", "stages": ["x"]}]
+    assert approximate_stages(edited) == []
