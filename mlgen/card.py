@@ -9,12 +9,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlgen.deprecation import is_deprecated, warn, warn_if_deprecated
+from mlgen.deprecation import warn, warn_if_deprecated
 from mlgen.detector.settings import DetectorSettings
 from mlgen.errors import CardError, PluginError, nearest
 from mlgen.hard_process.reweighting_settings import ReweightingSettings, as_tables
@@ -359,10 +360,7 @@ def card_from(
 
 def _warn_of_deprecated_keys(card: Card, content: Mapping[str, Any], *keys: str) -> None:
     for key, value in content.items():
-        name = ".".join((*keys, key))
-        # A line is looked for only where it is told: that takes milliseconds for each key.
-        if is_deprecated(name):
-            warn_if_deprecated(name, card.place(*keys, key))
+        warn_if_deprecated(".".join((*keys, key)), partial(card.place, *keys, key))
         if isinstance(value, Mapping):
             _warn_of_deprecated_keys(card, value, *keys, key)
 

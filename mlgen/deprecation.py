@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import mlgen
@@ -58,25 +58,20 @@ class Deprecation:
 DEPRECATIONS: Mapping[str, Deprecation] = {}
 
 
-def is_deprecated(name: str) -> bool:
-    """Whether something is among the `DEPRECATIONS`, by its name there."""
-    return name in DEPRECATIONS
-
-
-def warn_if_deprecated(name: str, place: str = "") -> None:
+def warn_if_deprecated(name: str, place: Callable[[], str]) -> None:
     """Warn where something that is in use will go.
 
     Args:
         name: Its name among the `DEPRECATIONS`; nothing happens if it is not there.
-        place: Where it is used, for the message.
+        place: Says where it is used, for the message. Asked only then: to find a line of a card takes milliseconds.
     """
     if deprecation := DEPRECATIONS.get(name):
-        warn(str(deprecation), place)
+        warn(str(deprecation), place())
 
 
-def warn(message: str, place: str = "") -> None:
-    """Warn of what will go; the command line shows it once, on standard error."""
-    warnings.warn(f"{place}: {message}" if place else message, MlgenDeprecationWarning, stacklevel=3)
+def warn(message: str, place: str) -> None:
+    """Warn of what will go, and where it is used; the command line shows it once, on standard error."""
+    warnings.warn(f"{place}: {message}", MlgenDeprecationWarning, stacklevel=3)
 
 
 def _minor(version: str) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def check_contract_version(version: int, what: str) -> None:
     """
     if problem := version_problem(version):
         raise PluginError(f"{what} was {problem}")
-    warn_if_deprecated(f"contracts {version}", f"{what} was written for version {version} of the contracts")
+    warn_if_deprecated(f"contracts {version}", lambda: f"{what} was written for version {version} of the contracts")
 
 
 def checked_plugin(stage: Stage, offer: object) -> Plugin:

@@ -119,7 +119,9 @@ def read_plugin_file(path: Path) -> tuple[ModuleType, Source]:
         del sys.modules[name]
         if is_interruption(error):
             raise
-        raise PluginError(f"{place_of(error, path)}: {type(error).__name__}: {error}") from error
+        line = line_of(error, path)
+        place = str(path) if line is None else f"{path}:{line}"
+        raise PluginError(f"{place}: {type(error).__name__}: {error}") from error
     version = getattr(module, "__version__", None)
     version = f"{version}+sha256.{digest}" if isinstance(version, str) else f"sha256.{digest}"
     return module, Source(f"{path.name} (single file)", version, str(path), single_file=True)
@@ -158,9 +160,9 @@ def is_interruption(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and error.code in signals)
 
 
-def place_of(error: BaseException, path: Path) -> str:
-    """Return the line of a file that an exception came through last, as ``file:line``."""
+def line_of(error: BaseException, path: Path) -> int | None:
+    """Return the line of a file that an exception came through last; None where it came through none of it."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}:{error.lineno}"
+        return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
+    return lines[-1] if lines else None

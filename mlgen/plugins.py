@@ -32,7 +32,7 @@ from mlgen.plugin_sources import (
     Source,
     check_host_requirement,
     is_interruption,
-    place_of,
+    line_of,
     read_plugin_file,
     source_of,
 )
@@ -167,10 +167,6 @@ class PluginManager:
         """The single files that were loaded."""
         return tuple(source for source in self._sources.values() if source.single_file)
 
-    def offers_of(self, source: Source) -> tuple[Plugin, ...]:
-        """The plugins of stages that a source offers."""
-        return tuple(r.offer for plugins in self.stage_plugins.values() for r in plugins if r.source == source)
-
     def _forget_offers(self) -> None:
         for name in ("stage_plugins", "tools", "event_formats"):
             self.__dict__.pop(name, None)
@@ -193,9 +189,7 @@ class PluginManager:
             problem = str(error) if isinstance(error, MlgenError) else f"{type(error).__name__}: {error}"
             if isinstance(error, TypeError) and "Plugin.__init__() got an unexpected" in problem:
                 problem += f" (this is mlgen {mlgen.__version__}; was it written for a newer one?)"
-            if source.single_file and (
-                line := place_of(error, Path(source.entry_point))[len(source.entry_point) + 1 :]
-            ):
+            if source.single_file and (line := line_of(error, Path(source.entry_point))):
                 problem += f" (line {line})"
             failure = LoadFailure(source, f"{what}: {problem}" if what else problem)
             # The same can go wrong for each of many files.

@@ -114,6 +114,7 @@ def _show_deprecations() -> None:
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *others: Any, **more: Any) -> None:
+        # By its name: the module that has it is imported only by what warns.
         if category.__name__ == "MlgenDeprecationWarning":
             click.echo(f"mlgen: warning: {message}", err=True)
         else:

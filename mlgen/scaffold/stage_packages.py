@@ -78,8 +78,8 @@ STAGE_PACKAGES: Mapping[Stage, StagePackage] = {
         requirements=("numpy", "pydantic"),
         outputs=("unweighted.lhe.gz",),
         input_note="`card.toml` reads `weighted.lhe.gz`: 5,000 invented events, some of negative weight.",
-        elsewhere="for a network that predicts weights, look at `train`, `learns` and `Candidates.features` in "
-        "`mlgen/stages.py`; the host calls `train` before `prepare` where `learns` is true.",
+        elsewhere="for a network that predicts weights, look at `train` and `learns` of the contract, and at "
+        "`mlgen.stages.Candidates.features`; the host calls `train` before `prepare` where `learns` is true.",
     ),
     Stage.GENERATOR: StagePackage(
         does="generates whole hard events, learned from events",

@@ -1,5 +1,6 @@
 """The pages are built without a warning, every link leads somewhere, and everything has its entry."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from built_site import Site
 from documentation import DOCS, ROOT
 from mlgen_reference import api, builtin, settings
 from mlgen_reference.commands import commands
+from sphinx.util.inventory import InventoryFile
 
 from mlgen.card import CardModel
 from mlgen.stages import CAPABILITIES, CONTRACTS, Stage
@@ -60,6 +62,17 @@ def as_anchor(name: str) -> set[str]:
     return {name, docutils.nodes.make_id(name)}
 
 
+#: Named in the text of the reference: the marker of hooks, and names of types.
+IN_WORDS = {"mlgen.hookspecs.hookimpl", "mlgen.stages.ProgressCallback", "mlgen.stages.State"}
+
+
+def imported(package: Path) -> set[str]:
+    """What the modules of a package import from mlgen."""
+    nodes = [node for file in package.rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlgen.")]
+    return {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
 def test_pages_are_built_without_a_warning_and_complete(tmp_path: Path) -> None:
     result = build(DOCS, tmp_path)
     assert result.returncode == 0, result.stderr
@@ -69,6 +82,12 @@ def test_pages_are_built_without_a_warning_and_complete(tmp_path: Path) -> None:
         there = site.anchors(f"reference/{page}.html")
         assert names, page
         assert not [name for name in sorted(names) if not as_anchor(name) & there], page
+    # A stranger has the documentation, and nothing else.
+    inventory = InventoryFile.loads((tmp_path / "html" / "objects.inv").read_bytes(), uri="")
+    documented = {name for kind, objects in inventory.data.items() if kind.startswith("py:") for name in objects}
+    stranger = imported(ROOT / "examples" / "third_party" / "mlgen-boosted-mixture")
+    assert len(stranger) > 10
+    assert stranger - documented == IN_WORDS & stranger
 
 
 #: What is wrong in a page, and what the build has to say of it.

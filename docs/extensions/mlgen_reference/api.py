@@ -112,9 +112,46 @@ _ENTRY_POINTS: Mapping[str, tuple[str, ...]] = {
         "mlgen.plugins.plugin_manager",
         "mlgen.plugins.PluginManager",
     ),
-    "For authors of plugins of any stage": ("mlgen.state_arrays.check_arrays",),
+    "For authors of plugins of any stage": (
+        "mlgen.state_arrays.check_arrays",
+        "mlgen.threads.one_thread",
+        "mlgen.stages.no_progress",
+    ),
+    "For tests of plugins": tuple(
+        f"mlgen.testing.{name}"
+        for name in (
+            "check_events",
+            "drell_yan_events",
+            "scattering_amplitudes",
+            "three_photon_amplitudes",
+            "showers",
+            "rectangular_showers",
+        )
+    ),
     "For authors of samplers": ("mlgen.sampling", *_public(sampling)),
     "For authors of generators": ("mlgen.generation", *_public(generation)),
+    # What examples/third_party/mlgen-boosted-mixture is made with.
+    "For authors of generators without torch": (
+        "mlgen.representation",
+        "mlgen.representation.represent",
+        "mlgen.representation.collected",
+        "mlgen.representation.Representation",
+        "mlgen.representation.Topology",
+        "mlgen.representation.TopologyEvents",
+        "mlgen.representation.DecodedEvents",
+        "mlgen.representation.Labels",
+        "mlgen.representation.SampleCuts",
+        "mlgen.generation.drawn_labels.DrawnLabels",
+        "mlgen.generation.columns.GeneratedColumns",
+        "mlgen.generation.locating.located",
+        "mlgen.generation.normalisation.event_weight",
+        "mlgen.generation.normalisation.generated_run_info",
+        "mlgen.representation.arrays.as_bytes",
+        "mlgen.representation.arrays.text",
+        "mlgen.representation.arrays.part",
+        "mlgen.representation.arrays.floats",
+        "mlgen.representation.arrays.integers",
+    ),
 }
 #: Documented with the contracts that they belong to, or for themselves on the page.
 _NOT_AMONG_RECORDS = {stages.Capability, stages.Exactness, stages.Stage, *CONTRACTS.values(), stages.Contract}

@@ -1,6 +1,6 @@
 """Imports a library that is not installed, at the top."""
 
-import surely_not_installed_anywhere  # noqa: F401
+import surely_not_installed_anywhere  # noqa: F401 - that it cannot be imported is what this module is for
 
 from mlgen.hookspecs import Plugin, hookimpl
 from mlgen.stages import Exactness, Settings, Stage
