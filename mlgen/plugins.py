@@ -13,7 +13,6 @@ import importlib.metadata
 import os
 import sys
 import time
-import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import mlgen
 from mlgen import hookspecs
 from mlgen.errors import MlgenError, PluginError, PluginFailure, nearest
 from mlgen.hookspecs import FORMAT_HOOK, PROJECT, STAGE_HOOKS, TOOL_HOOKS, Plugin, Tool
+from mlgen.plugin_errors import described, plugin_errors
 from mlgen.plugin_offers import check_contract_version, checked_format, checked_plugin, checked_tool
 from mlgen.plugin_sources import (
     HOST_DISTRIBUTION,
@@ -352,12 +352,12 @@ class PluginManager:
         contract = CONTRACTS[registered.offer.stage]
         if not (isinstance(implementation, type) and issubclass(implementation, contract)):
             raise PluginFailure(
-                f"{_described(registered)}: the factory gave {implementation!r}; "
+                f"{described(registered)}: the factory gave {implementation!r}; "
                 f"a subclass of mlgen.stages.{contract.__name__} is expected"
             )
         if missing := sorted(getattr(implementation, "__abstractmethods__", ())):
             raise PluginFailure(
-                f"{_described(registered)}: {implementation.__name__} does not implement {', '.join(missing)}, which "
+                f"{described(registered)}: {implementation.__name__} does not implement {', '.join(missing)}, which "
                 f"mlgen.stages.{contract.__name__} asks for"
             )
         return implementation
@@ -368,41 +368,6 @@ class PluginManager:
         with plugin_errors(registered):
             created: Contract = implementation(settings)
         return created
-
-
-@contextlib.contextmanager
-def plugin_errors(registered: Registered[Plugin]) -> Iterator[None]:
-    """Report an exception from inside a plugin with its name, version and stage; mlgen's own errors pass.
-
-    So is its exit reported: with code 0, it would look as if all had gone well.
-
-    What the plugin prints goes to standard error: standard output is for events and results.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except MlgenError:
-        raise
-    except (Exception, SystemExit) as error:
-        if is_interruption(error):
-            raise
-        place = _place_in(registered, error)
-        raise PluginFailure(f"{_described(registered)} failed: {type(error).__name__}: {error}{place}") from error
-
-
-def _place_in(registered: Registered[Plugin], error: BaseException) -> str:
-    """Where in the plugin's own code an exception came from, for its author."""
-    package = registered.offer.factory.__module__.partition(".")[0]
-    frames = [
-        (frame.f_code.co_filename, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package
-    ]
-    return f" ({Path(frames[-1][0]).name}:{frames[-1][1]})" if frames else ""
-
-
-def _described(registered: Registered[Plugin]) -> str:
-    return f"{registered.offer.stage.value} plugin '{registered.offer.name}' of {registered.source}"
 
 
 def _name(registered: Registered[Any]) -> str:

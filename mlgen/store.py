@@ -25,8 +25,9 @@ import mlgen
 from mlgen.errors import ModelError
 from mlgen.hookspecs import Plugin
 from mlgen.model_record import ModelRecord, TrainedOn, as_json, record_from_json, record_to_json
+from mlgen.plugin_errors import plugin_errors
 from mlgen.plugin_sources import code_digest
-from mlgen.plugins import PluginManager, Registered, plugin_errors
+from mlgen.plugins import PluginManager, Registered
 from mlgen.stages import USE_TIME, Contract, Settings, Stage, State, TrainingReport
 
 __all__ = [

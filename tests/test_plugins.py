@@ -18,7 +18,8 @@ from mlgen.cli.plugins import command
 from mlgen.errors import OutputError, PluginError, PluginFailure, UserError, WeightError
 from mlgen.formats import format_by_name, format_for_output
 from mlgen.formats.catalogue import no_format_advice, recognise
-from mlgen.plugins import HOST_DISTRIBUTION, PluginManager, plugin_errors, plugin_manager, use_third_party
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import HOST_DISTRIBUTION, PluginManager, plugin_manager, use_third_party
 from mlgen.stages import Contract, Stage
 
 pytestmark = pytest.mark.usefixtures("fresh_manager")

@@ -17,7 +17,8 @@ from mlgen.errors import ModelError, ProcessError
 from mlgen.hard_process.diagrams import spell
 from mlgen.hard_process.subprocess import Subprocess
 from mlgen.hookspecs import Plugin
-from mlgen.plugins import PluginManager, Registered, plugin_errors
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import PluginManager, Registered
 from mlgen.stages import (
     Amplitude,
     AmplitudeProcess,

@@ -29,7 +29,8 @@ from mlgen.hard_process.amplitude_process import amplitude_process
 from mlgen.hard_process.diagrams import coupling_orders, spell
 from mlgen.hard_process.parameters import ModelParameters
 from mlgen.hard_process.subprocess import Subprocess
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import (
     Amplitude,

@@ -10,7 +10,7 @@ from mlgen.chain.plan import PlannedStage
 from mlgen.errors import CardError
 from mlgen.formats.catalogue import format_for_output
 from mlgen.formats.shower_output import SHOWER_SUFFIXES, check_shower_output
-from mlgen.plugins import plugin_errors
+from mlgen.plugin_errors import plugin_errors
 from mlgen.store import RECORD_FILE, check_free
 
 _SECTION = "calorimeter"

@@ -13,7 +13,7 @@ from mlgen.chain.plan import PlannedStage
 from mlgen.chain.spool import KeptCandidates
 from mlgen.chain.stand_ins import TimedElement, replaced
 from mlgen.chain.timing import Timer
-from mlgen.plugins import plugin_errors
+from mlgen.plugin_errors import plugin_errors
 from mlgen.stages import FloatArray, IntArray, PhaseSpaceSampler
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from mlgen.digests import sha256_of_files
 from mlgen.errors import ModelError
 from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Contract, EventGenerator, Reporter, TrainingReport
 from mlgen.store import TrainedOn

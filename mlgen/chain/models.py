@@ -12,8 +12,9 @@ from mlgen.chain.report import StageResult, stage_result
 from mlgen.errors import ModelError
 from mlgen.hookspecs import Plugin
 from mlgen.model_record import ModelRecord
+from mlgen.plugin_errors import plugin_errors
 from mlgen.plugin_sources import code_digest
-from mlgen.plugins import Registered, plugin_errors
+from mlgen.plugins import Registered
 from mlgen.report import write_report
 from mlgen.report.page import Figure
 from mlgen.report.training import training_page

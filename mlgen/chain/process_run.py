@@ -38,7 +38,7 @@ from mlgen.chain.weight_efficiency import WeightModuli
 from mlgen.chain.writing import write_outputs
 from mlgen.errors import WeightError
 from mlgen.events import EventBatch
-from mlgen.plugins import plugin_errors
+from mlgen.plugin_errors import plugin_errors
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Progress, ProgressCallback, Reporter, Unweighter, UnweightingReport, silent
 

@@ -31,7 +31,8 @@ from mlgen.chain.writing import write_outputs
 from mlgen.errors import WriteFailure
 from mlgen.events import EventBatch
 from mlgen.formats.reading import EventStream, open_events
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import plugin_manager
 from mlgen.run_info import RunInfo, WeightNormalisation
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, EventGenerator, IntArray, Progress, Reporter, Unweighter, silent

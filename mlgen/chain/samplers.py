@@ -13,7 +13,8 @@ from mlgen.chain.process_models import record_for_process
 from mlgen.chain.process_source import grid_range, process_digest
 from mlgen.chain.report import StageResult
 from mlgen.errors import ModelError, TrainingError, UserError
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import PhaseSpaceSampler, Reporter
 from mlgen.store import TrainedOn

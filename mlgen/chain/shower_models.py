@@ -21,7 +21,8 @@ from mlgen.errors import ModelError
 from mlgen.formats.shower_files import geometry_difference
 from mlgen.formats.shower_geometry import geometry_from_file
 from mlgen.hookspecs import Plugin
-from mlgen.plugins import Registered, plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import Registered, plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.showers import Geometry, ShowerBatch
 from mlgen.stages import Contract, FloatArray, IntArray, Reporter, ShowerSurrogate, TrainingReport

@@ -15,7 +15,8 @@ from mlgen.chain.plan import Plan, PlannedStage
 from mlgen.chain.process_models import record_for_process
 from mlgen.chain.process_source import process_digest
 from mlgen.chain.report import StageResult, stage_result
-from mlgen.plugins import plugin_errors, plugin_manager
+from mlgen.plugin_errors import plugin_errors
+from mlgen.plugins import plugin_manager
 from mlgen.seeds import Work, random_generator
 from mlgen.stages import Candidates, FloatArray, IntArray, Reporter, Unweighter
 from mlgen.store import TrainedOn

@@ -15,6 +15,7 @@ from mlgen.event_format import BATCH_SIZE, EventFormat, EventReader, OnError, Re
 from mlgen.events import EventBatch
 from mlgen.formats.catalogue import format_by_name, no_format_advice, recognise
 from mlgen.formats.compression import DecompressedStream, compression_of
+from mlgen.formats.foreign import reader_of
 from mlgen.run_info import Process, RunInfo
 
 HEAD_BYTES = 4096
@@ -57,7 +58,7 @@ class EventStream:
         if len(self.formats) < len(self._sources):
             self.formats.append(event_format.name)
         try:
-            return event_format.reader(stream, options)
+            return reader_of(event_format, stream, options)
         except BaseException:
             if not isinstance(stream, Path):
                 stream.close()

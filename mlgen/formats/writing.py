@@ -16,6 +16,7 @@ from mlgen.events import EventBatch
 from mlgen.files import check_free, is_special, put_in_place, target_of, temporary_for, to_disk
 from mlgen.formats.catalogue import format_for_output
 from mlgen.formats.compression import compressed, compression_for
+from mlgen.formats.foreign import writer_of
 from mlgen.run_info import RunInfo
 
 
@@ -55,11 +56,11 @@ class Output:
         else:
             self._temporary = temporary_for(self._target)
             if not self.format.streams:
-                self._writer = self.format.writer(self._temporary, run_info)
+                self._writer = writer_of(self.format, self._temporary, run_info)
                 return
             self._raw = self._temporary.open("wb", buffering=1 << 20)
             self._stream = compressed(self._raw, compression_for(self.path))
-        self._writer = self.format.writer(self._stream, run_info)
+        self._writer = writer_of(self.format, self._stream, run_info)
 
     def write(self, batch: EventBatch) -> None:
         """Append a batch.
